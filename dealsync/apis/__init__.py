@@ -1,0 +1,1 @@
+"""The two wires. Raw JSON does not leave this package."""

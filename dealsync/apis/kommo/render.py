@@ -1,0 +1,90 @@
+"""Changes -> request bodies, minimal ones: Kommo refuses what was read and is sent back.
+
+Source: Kommo reference, "PATCH /leads", "Custom field values", "Notes and tasks".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dealsync.core.mapping import FIELDS
+from dealsync.core.plan import DealChange, NewContact, NewDeal, Note, Task
+
+Body = dict[str, Any]
+
+
+def deal_change(lead_id: int, changes: Iterable[DealChange], field_ids: Mapping[str, int]) -> Body:
+    """Return one PATCH item for all changes of a deal. Status and pipeline are sent together."""
+    body: Body = {"id": lead_id, "request_id": str(lead_id)}
+    fields: dict[str, str] = {}
+    tags: list[str] = []
+    for change in changes:
+        if change.status_id is not None:
+            body |= {"pipeline_id": change.pipeline_id, "status_id": change.status_id}
+        if change.price is not None:
+            body["price"] = change.price
+        fields |= change.fields
+        tags += change.tags_to_add
+    if fields:
+        body["custom_fields_values"] = _field_values(fields, field_ids)
+    if tags:
+        body["tags_to_add"] = [{"name": tag} for tag in dict.fromkeys(tags)]
+    return body
+
+
+def new_deal(deal: NewDeal, contact_id: int | None, field_ids: Mapping[str, int], request_id: str) -> Body:
+    """Return one POST item of a deal with its main contact."""
+    body: Body = {
+        "name": deal.name,
+        "pipeline_id": deal.pipeline_id,
+        "status_id": deal.status_id,
+        "custom_fields_values": _field_values(deal.fields, field_ids),
+        "_embedded": {"tags": [{"name": tag} for tag in deal.tags]},
+        "request_id": request_id,
+    }
+    if deal.price is not None:
+        body["price"] = deal.price
+    if deal.responsible_user_id is not None:
+        body["responsible_user_id"] = deal.responsible_user_id
+    if contact_id is not None:
+        body["_embedded"]["contacts"] = [{"id": contact_id, "is_main": True}]
+    return body
+
+
+def new_contact(contact: NewContact, request_id: str) -> Body:
+    """Return one POST item of a contact with its e-mail."""
+    email = {"field_code": "EMAIL", "values": [{"value": contact.email, "enum_code": "WORK"}]}
+    body: Body = {"name": contact.name, "custom_fields_values": [email], "request_id": request_id}
+    if contact.responsible_user_id is not None:
+        body["responsible_user_id"] = contact.responsible_user_id
+    return body
+
+
+def note(lead_id: int, note: Note, request_id: str) -> Body:
+    """Return one POST item for /leads/notes."""
+    return {"entity_id": lead_id, "note_type": "common", "params": {"text": note.text}, "request_id": request_id}
+
+
+def task(lead_id: int, task: Task, request_id: str) -> Body:
+    """Return one POST item for /tasks. The owner is left out, never null, when there is none."""
+    body: Body = {
+        "entity_id": lead_id,
+        "entity_type": "leads",
+        "task_type_id": 1,
+        "text": task.text,
+        "complete_till": int(task.due_at.timestamp()),
+        "request_id": request_id,
+    }
+    if task.responsible_user_id is not None:
+        body["responsible_user_id"] = task.responsible_user_id
+    return body
+
+
+def ls_fields() -> list[Body]:
+    """Return the POST items that make every LS field of deals, in the order of `mapping.FIELDS`."""
+    return [{"name": field.name, "type": field.field_type} for field in FIELDS]
+
+
+def _field_values(fields: Mapping[str, str], field_ids: Mapping[str, int]) -> list[Body]:
+    return [{"field_id": field_ids[key], "values": [{"value": fields[key]}]} for key in sorted(fields)]

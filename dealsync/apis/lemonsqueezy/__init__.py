@@ -1,0 +1,1 @@
+"""Lemon Squeezy: who paid."""

@@ -1,0 +1,245 @@
+"""Actions -> requests in batches -> outcomes. Everything sent is in the ledger first, as `sent`, with its run.
+
+One request carries up to 250 items; all changes of one deal travel in one item. A refused item is parked with the
+API's own words, its neighbours are sent again; an answer that never came leaves its items `unknown`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from dealsync.apis.kommo import render
+from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_REFUSED_BATCH_WRITES_NOTHING, KOMMO_WRITE_BATCH
+from dealsync.core.models import Contact, Deal, Link, normal_email
+from dealsync.core.plan import Action, DealChange, Doubt, Kind, NewContact, NewDeal, Note, Outcome, State, Task
+from dealsync.doubts import look_up, new_deal_link
+from dealsync.errors import AnswerLost, ApiError, Rejected, Unreachable
+from dealsync.ledger.runs import utc_now
+from dealsync.run import Run
+
+Item = TypeVar("Item")
+NOT_MENTIONED = "Kommo's answer does not mention it"
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One item of a request, and the actions that it carries."""
+
+    request_id: str
+    body: dict[str, Any]
+    actions: tuple[Action, ...]
+    lead_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a parcel. `result_id` is what it made, `updated_at` when a deal was changed."""
+
+    state: State
+    result_id: int | None = None
+    updated_at: datetime | None = None
+    error: str | None = None
+
+
+Results = dict[str, Result]
+Call = Callable[[Sequence[Parcel]], Awaitable[Results]]
+
+
+async def apply_actions(run: Run, actions: Sequence[Action]) -> list[Outcome]:
+    """Send actions that the journal has recorded, and record what became of each.
+
+    Contacts come before the deals that need them, deals before their notes and tasks. Raises Banned, Unauthorized
+    and RunInProgress: what was not sent by then stays planned.
+    """
+    outcomes = await _create_contacts(run, actions)
+    outcomes += await _create_deals(run, actions)
+    lead_ids = {o.key: o.lead_id for o in outcomes if o.lead_id}
+    outcomes += await _change_deals(run, actions)
+    outcomes += await _write(run, actions, Kind.NOTE, lead_ids)
+    outcomes += await _write(run, actions, Kind.TASK, lead_ids)
+    return outcomes
+
+
+async def _create_contacts(run: Run, actions: Sequence[Action]) -> list[Outcome]:
+    parcels = [
+        Parcel(a.key, render.new_contact(a.change, a.key), (a,)) for a in actions if isinstance(a.change, NewContact)
+    ]
+    results = await _deliver(run, parcels, _creating(run.kommo.create_contacts), "contacts")
+    made = [
+        Contact(r.result_id, a.change.name, (normal_email(a.change.email),), None, utc_now() - CLOCK_SKEW)
+        for p, r in results
+        for a in p.actions
+        if r.result_id is not None and isinstance(a.change, NewContact)
+    ]
+    run.store.mirror.keep_contacts(made)
+    return _record(run, results)
+
+
+async def _create_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
+    field_ids = run.directory.field_ids
+    companions = {a.source: a for a in actions if a.kind is Kind.FIELDS and a.lead_id is None}
+    creations = [(a, a.change) for a in actions if isinstance(a.change, NewDeal)]
+    contact_ids = run.store.journal.result_ids(d.contact_key for _, d in creations if d.contact_key)
+    parcels, orphans = [], []
+    for action, deal in creations:
+        contact_id = contact_ids.get(deal.contact_key) if deal.contact_key else deal.contact_id
+        carried = (action, companions[action.source]) if action.source in companions else (action,)
+        if deal.contact_key and contact_id is None:
+            orphans.append((Parcel(action.key, {}, carried), Result(State.FAILED, error="its contact was not created")))
+            continue
+        parcels.append(Parcel(action.key, render.new_deal(deal, contact_id, field_ids, action.key), carried))
+    results = await _deliver(run, parcels, _creating(run.kommo.create_deals), "new deals")
+    run.store.mirror.keep_deals([_as_created(p, r.result_id) for p, r in results if r.result_id is not None])
+    links = [new_deal_link(p.actions[0], r.result_id) for p, r in results if r.result_id is not None]
+    return _record(run, results + orphans, links)
+
+
+async def _change_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
+    by_lead: dict[int, list[Action]] = {}
+    for action in actions:
+        if action.lead_id is not None and isinstance(action.change, DealChange):
+            by_lead.setdefault(action.lead_id, []).append(action)
+    parcels = [
+        Parcel(
+            str(lead_id), render.deal_change(lead_id, _changes(group), run.directory.field_ids), tuple(group), lead_id
+        )
+        for lead_id, group in sorted(by_lead.items())
+    ]
+
+    async def call(batch: Sequence[Parcel]) -> Results:
+        times = await run.kommo.update_deals([p.body for p in batch])
+        return {str(lead_id): Result(State.APPLIED, lead_id, at) for lead_id, at in times.items()}
+
+    results = await _deliver(run, parcels, call, "deals")
+    for parcel, result in results:
+        for change in _changes(parcel.actions) if result.updated_at else ():
+            run.store.mirror.apply_change(parcel.lead_id or 0, change, result.updated_at or utc_now())
+    return _record(run, results)
+
+
+async def _write(run: Run, actions: Sequence[Action], kind: Kind, lead_ids: Mapping[str, int]) -> list[Outcome]:
+    """Notes or tasks. One whose deal could not be created stays planned and is sent when there is one."""
+    parcels = []
+    for action in actions:
+        lead_id = action.lead_id or lead_ids.get(f"{action.source}:deal")
+        if lead_id is None or action.kind is not kind:
+            continue
+        if isinstance(action.change, Note):
+            parcels.append(Parcel(action.key, render.note(lead_id, action.change, action.key), (action,), lead_id))
+        elif isinstance(action.change, Task):
+            parcels.append(Parcel(action.key, render.task(lead_id, action.change, action.key), (action,), lead_id))
+    create = run.kommo.create_notes if kind is Kind.NOTE else run.kommo.create_tasks
+    return _record(run, await _deliver(run, parcels, _creating(create), f"{kind}s"))
+
+
+def _creating(create: Callable[[Sequence[dict[str, Any]]], Awaitable[dict[str, int]]]) -> Call:
+    async def call(batch: Sequence[Parcel]) -> Results:
+        made = await create([p.body for p in batch])
+        return {request_id: Result(State.APPLIED, made_id) for request_id, made_id in made.items()}
+
+    return call
+
+
+async def _deliver(run: Run, parcels: Sequence[Parcel], call: Call, what: str) -> list[tuple[Parcel, Result]]:
+    """Send parcels batch by batch; every one of them has a result in the end."""
+    results: list[tuple[Parcel, Result]] = []
+    for batch in _batches(parcels, KOMMO_WRITE_BATCH):
+        run.progress(f"Kommo: writing {what}, {len(results)} of {len(parcels)} done")
+        run.store.runs.ensure_held(run.run_id)
+        run.store.journal.mark_sent({a.key: p.lead_id for p in batch for a in p.actions}, utc_now())
+        try:
+            found = await _send(run, batch, call)
+        except ApiError as error:
+            refused = Result(State.FAILED, error=str(error))
+            _record(run, [(parcel, refused) for parcel in batch])
+            raise
+        results += [(parcel, found[parcel.request_id]) for parcel in batch]
+    return results
+
+
+async def _send(run: Run, batch: Sequence[Parcel], call: Call) -> Results:
+    """Send one batch. A refused item is set apart, and the others go again once it is sure that they did not pass."""
+    try:
+        answered = await call(batch)
+    except AnswerLost as error:
+        return {p.request_id: Result(State.UNKNOWN, error=str(error)) for p in batch}
+    except Unreachable as error:
+        return {p.request_id: Result(State.FAILED, error=str(error)) for p in batch}
+    except Rejected as error:
+        return await _isolate(run, batch, call, error)
+    missing = Result(State.UNKNOWN, error=NOT_MENTIONED)
+    return {p.request_id: answered.get(p.request_id, missing) for p in batch}
+
+
+async def _isolate(run: Run, batch: Sequence[Parcel], call: Call, error: Rejected) -> Results:
+    named = {p.request_id: error.items[p.request_id] for p in batch if p.request_id in error.items}
+    if not named and len(batch) == 1:
+        named = {batch[0].request_id: str(error)}
+    results = {key: Result(State.FAILED, error=words) for key, words in named.items()}
+    rest = [p for p in batch if p.request_id not in named]
+    if rest:
+        passed = await _already_written(run, rest)
+        results |= passed
+        left = [p for p in rest if p.request_id not in passed]
+        halves = [left] if named else [left[: len(left) // 2], left[len(left) // 2 :]]
+        for half in halves:
+            results |= await _send(run, half, call) if half else {}
+    return results
+
+
+async def _already_written(run: Run, parcels: Sequence[Parcel]) -> Results:
+    """Which items of a refused batch were written all the same. Changes of a deal can be sent again unasked."""
+    if KOMMO_REFUSED_BATCH_WRITES_NOTHING or isinstance(parcels[0].actions[0].change, DealChange):
+        return {}
+    now = utc_now()
+    settled = await look_up(run, [Doubt(_addressed(p), now) for p in parcels])
+    applied = {o.key: o.result_id for o in settled.outcomes if o.state is State.APPLIED}
+    keys = {p.actions[0].key: p.request_id for p in parcels}
+    return {keys[key]: Result(State.APPLIED, result_id) for key, result_id in applied.items()}
+
+
+def _addressed(parcel: Parcel) -> Action:
+    return replace(parcel.actions[0], lead_id=parcel.lead_id)
+
+
+def _record(run: Run, results: Iterable[tuple[Parcel, Result]], links: Sequence[Link] = ()) -> list[Outcome]:
+    outcomes = []
+    for parcel, result in results:
+        makes_deal = isinstance(parcel.actions[0].change, NewDeal)
+        lead_id = result.result_id if makes_deal else parcel.lead_id
+        outcomes += [Outcome(a.key, result.state, lead_id, result.result_id, result.error) for a in parcel.actions]
+    run.store.journal.close(outcomes, links, utc_now())
+    return outcomes
+
+
+def _as_created(parcel: Parcel, lead_id: int | None) -> Deal:
+    """A new deal as the mirror keeps it until it is read: with a time so old that any real reading replaces it."""
+    deal, then = parcel.actions[0].change, utc_now() - CLOCK_SKEW
+    if not isinstance(deal, NewDeal) or lead_id is None:
+        raise TypeError(f"{parcel.request_id} creates no deal")
+    linked = parcel.body["_embedded"].get("contacts", [])
+    return Deal(
+        lead_id=lead_id,
+        name=deal.name,
+        pipeline_id=deal.pipeline_id,
+        status_id=deal.status_id,
+        price=deal.price or 0,
+        responsible_user_id=deal.responsible_user_id,
+        created_at=then,
+        updated_at=then,
+        closed_at=then,
+        contact_ids=tuple(contact["id"] for contact in linked),
+        tags=deal.tags,
+        fields=deal.fields,
+    )
+
+
+def _changes(actions: Iterable[Action]) -> list[DealChange]:
+    return [a.change for a in actions if isinstance(a.change, DealChange)]
+
+
+def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

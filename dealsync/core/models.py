@@ -1,0 +1,177 @@
+"""The values that everything else speaks in. All are frozen; times are aware UTC; money is in minor units.
+
+Ids: Lemon Squeezy's are strings inside dealsync (as in its resources), Kommo's are integers (as in its API).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import ROUND_FLOOR, Decimal
+from enum import StrEnum
+
+from babel.numbers import get_currency_precision
+
+from dealsync.core.assumptions import ZERO_DECIMAL_AMOUNTS_ARE_WHOLE_UNITS
+
+WON_STATUS_ID = 142
+"""Won, in every Kommo pipeline. Source: Kommo reference, "Pipelines, stages, loss reasons"."""
+LOST_STATUS_ID = 143
+"""Closed and lost, in every Kommo pipeline."""
+
+
+def minor_digits(currency: str) -> int:
+    """How many decimal digits the minor unit of a currency stands for: 2 for USD."""
+    digits = get_currency_precision(currency)
+    return digits if ZERO_DECIMAL_AMOUNTS_ARE_WHOLE_UNITS or digits else 2
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Money:
+    """An amount in minor units (cents) of an ISO 4217 currency."""
+
+    minor: int
+    currency: str
+
+    @property
+    def major(self) -> Decimal:
+        """The amount in major units, exact: 4999 USD is Decimal("49.99")."""
+        return Decimal(self.minor).scaleb(-minor_digits(self.currency))
+
+    @property
+    def whole(self) -> int:
+        """Whole major units, floored: what Kommo's integer `price` can hold."""
+        return int(self.major.to_integral_value(rounding=ROUND_FLOOR))
+
+
+class OrderStatus(StrEnum):
+    """`order.status` of Lemon Squeezy. `UNKNOWN` stands for one that the API added since."""
+
+    PENDING = "pending"
+    FAILED = "failed"
+    PAID = "paid"
+    REFUNDED = "refunded"
+    PARTIAL_REFUND = "partial_refund"
+    FRAUDULENT = "fraudulent"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A Lemon Squeezy order: one purchase, or the first payment of a subscription."""
+
+    id: str
+    store_id: str
+    number: int
+    status: OrderStatus
+    total: Money  # tax included, before refunds
+    refunded: Money  # cumulative
+    user_email: str
+    user_name: str
+    product_name: str
+    variant_name: str
+    variant_id: str
+    quantity: int
+    test_mode: bool
+    created_at: datetime
+    updated_at: datetime
+    refunded_at: datetime | None = None
+    receipt_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A Lemon Squeezy subscription. `order_id` is the order that started it and never changes."""
+
+    id: str
+    store_id: str
+    order_id: str
+    subscription_status: str
+    user_email: str
+    product_name: str
+    variant_name: str
+    test_mode: bool
+    created_at: datetime
+    updated_at: datetime
+    renews_at: datetime | None = None
+    ends_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """A Lemon Squeezy subscription invoice. The `initial` one repeats the money of the first order."""
+
+    id: str
+    store_id: str
+    subscription_id: str
+    billing_reason: str  # initial, renewal, updated
+    invoice_status: str
+    total: Money
+    refunded: Money
+    test_mode: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """A Kommo lead. `price` is in whole units of the account's currency."""
+
+    lead_id: int
+    name: str
+    pipeline_id: int
+    status_id: int
+    price: int
+    responsible_user_id: int | None
+    created_at: datetime
+    updated_at: datetime
+    closed_at: datetime | None = None
+    contact_ids: tuple[int, ...] = ()  # the main contact first
+    tags: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)  # our LS fields by key (`mapping.FIELDS`), filled ones
+    is_deleted: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Neither won nor lost."""
+        return self.status_id not in (WON_STATUS_ID, LOST_STATUS_ID)
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A Kommo contact. `emails` are normalised (`normal_email`), in the order of the card."""
+
+    contact_id: int
+    name: str
+    emails: tuple[str, ...]
+    responsible_user_id: int | None
+    updated_at: datetime
+    is_deleted: bool = False
+
+
+class Tier(StrEnum):
+    """How we know which deal a payment belongs to, strongest evidence first."""
+
+    EXPLICIT = "explicit"
+    LEDGER = "ledger"
+    FIELD = "field"
+    CLAIM = "claim"
+    CHECKOUT = "checkout"
+    CONTACT = "contact"
+    SELF_SERVE = "self-serve"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An order belongs to a deal. `evidence` says in plain words what was compared."""
+
+    order_id: str
+    lead_id: int
+    tier: Tier
+    evidence: str
+
+
+def normal_email(email: str) -> str:
+    """Return an e-mail as it is compared everywhere: trimmed and case-folded."""
+    return email.strip().casefold()

@@ -1,0 +1,205 @@
+"""Actions and the plan: what is to be done, why, and by what right. Equal inputs give equal plans."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from dealsync.core.models import Link
+from dealsync.errors import UnsafePlan
+
+
+class Kind(StrEnum):
+    """What an action does, in the words of the report."""
+
+    CLOSE = "close"
+    ATTENTION = "attention"
+    PRICE = "price"
+    FIELDS = "fields"
+    TAG = "tag"
+    CREATE_CONTACT = "create-contact"
+    CREATE_DEAL = "create-deal"
+    NOTE = "note"
+    TASK = "task"
+
+
+@dataclass(frozen=True, slots=True)
+class DealChange:
+    """Parts of a deal to change; what is None or empty stays. All changes of one deal travel in one request."""
+
+    type: Literal["deal-change"] = "deal-change"
+    pipeline_id: int | None = None
+    status_id: int | None = None
+    price: int | None = None  # whole units
+    fields: Mapping[str, str] = field(default_factory=dict)  # by key of `mapping.FIELDS`
+    tags_to_add: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewContact:
+    """A contact to create for a buyer whom Kommo does not know."""
+
+    name: str
+    email: str
+    responsible_user_id: int | None
+    type: Literal["new-contact"] = "new-contact"
+
+
+@dataclass(frozen=True, slots=True)
+class NewDeal:
+    """A deal to create. Its contact is known by id, or made by the action whose key is `contact_key`."""
+
+    name: str
+    pipeline_id: int
+    status_id: int
+    price: int | None  # whole units; None in a currency that is not the account's
+    responsible_user_id: int | None
+    fields: Mapping[str, str]
+    tags: tuple[str, ...] = ()
+    contact_id: int | None = None
+    contact_key: str | None = None
+    type: Literal["new-deal"] = "new-deal"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A note on a deal."""
+
+    text: str
+    type: Literal["note"] = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task on a deal for its owner; without one, for the user whose token we hold."""
+
+    text: str
+    due_at: datetime
+    responsible_user_id: int | None
+    type: Literal["task"] = "task"
+
+
+Change = DealChange | NewContact | NewDeal | Note | Task
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One effect. `key` is its idempotency key: the ledger lets each key take effect once."""
+
+    key: str
+    kind: Kind
+    source: str  # "order:17"
+    lead_id: int | None  # None while the deal is still to be created
+    reason: str
+    evidence: str
+    change: Change
+
+    @property
+    def order_id(self) -> str:
+        """The order this action follows from."""
+        return self.source.partition(":")[2]
+
+
+class State(StrEnum):
+    """Where an action stands in the ledger. Only applied and dismissed are final."""
+
+    PLANNED = "planned"
+    SENT = "sent"
+    APPLIED = "applied"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    DISMISSED = "dismissed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an action."""
+
+    key: str
+    state: State
+    lead_id: int | None = None  # of the deal it was about, or that it made
+    result_id: int | None = None  # of the lead, contact, note or task that was made
+    error: str | None = None  # the API's own words
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """An action that was sent and whose answer is not known: it may have happened."""
+
+    action: Action
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What earlier runs meant and did not do (planned or failed), and how far the rota of owners has come."""
+
+    actions: tuple[Action, ...] = ()
+    rota_position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A payment that a person must place: the machine never decides a tie."""
+
+    order_id: str
+    candidates: tuple[int, ...]  # lead ids, ascending
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A change that a conflict rule forbade."""
+
+    source: str
+    lead_id: int | None
+    rule: str
+    reason: str
+
+
+DRIFT_CLASSES = (
+    "paid_not_won",
+    "paid_no_deal",
+    "refunded_still_won",
+    "won_never_paid",
+    "paid_twice",
+    "amount_differs",
+    "subscription_no_deal",
+    "stuck",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do, in the order in which it is done, and everything that was seen but is left alone."""
+
+    actions: tuple[Action, ...] = ()
+    links: tuple[Link, ...] = ()  # found now, to be stored with the plan
+    reviews: tuple[Review, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    drift: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(DRIFT_CLASSES, 0))
+    settling: tuple[str, ...] = ()  # order ids too young to be decided without their webhook
+    other_mode: int = 0  # objects of the other mode (test or live), left alone
+    watch: tuple[str, ...] = ()  # things a person should know, one sentence each
+
+    @property
+    def deals_touched(self) -> int:
+        """How many deals the plan changes or creates."""
+        return len({a.lead_id or a.source for a in self.actions})
+
+    def ensure_within(self, max_changes: int) -> None:
+        """Raise UnsafePlan when more than `max_changes` deals would be touched."""
+        if self.deals_touched > max_changes:
+            raise UnsafePlan(
+                f"The plan touches {self.deals_touched} deals, more than max_changes = {max_changes}. "
+                "Nothing was sent. Read the plan; if it is right, run again with a higher --max-changes."
+            )
+
+    def counts(self) -> dict[str, int]:
+        """Return how many actions there are of each kind, in the order of `Kind`."""
+        found = Counter(a.kind for a in self.actions)
+        return {kind.value: found[kind] for kind in Kind if found[kind]}

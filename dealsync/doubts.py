@@ -1,0 +1,133 @@
+"""Actions whose answer was lost: settled by reading, before anything is sent again.
+
+Notes and tasks end in a short reference, new deals carry the order id, new contacts the e-mail; a change of a deal
+is there or is not. What is found counts as applied, what is not (after the lag) as failed, to be planned anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from dealsync.apis.kommo.client import Kommo
+from dealsync.apis.kommo.normalise import Written
+from dealsync.core.assumptions import CLOCK_SKEW
+from dealsync.core.models import Deal, Link, Tier, normal_email
+from dealsync.core.plan import Action, DealChange, Doubt, Kind, NewContact, NewDeal, Outcome, State
+from dealsync.core.texts import reference
+from dealsync.ledger.runs import utc_now
+from dealsync.poll import wait_out_lag
+from dealsync.run import Run
+
+NOT_FOUND = "the answer was lost, and reading Kommo shows that it did not happen"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What reading showed, and the links that found deals make."""
+
+    outcomes: tuple[Outcome, ...] = ()
+    links: tuple[Link, ...] = ()
+
+
+async def settle_doubts(run: Run) -> int:
+    """Settle every action of earlier runs whose answer is not known; return how many there were."""
+    doubts = run.store.journal.doubts()
+    if not doubts:
+        return 0
+    run.progress(f"Looking up {len(doubts)} writes whose answers were lost")
+    settled = await look_up(run, doubts)
+    run.store.journal.close(settled.outcomes, settled.links, utc_now())
+    return len(doubts)
+
+
+async def look_up(run: Run, doubts: Sequence[Doubt]) -> Settled:
+    """Read Kommo, after its lag, for each action; all of them end as applied or failed. Raises Unreachable."""
+    await wait_out_lag(run, max((d.sent_at for d in doubts), default=None))
+    actions = [d.action for d in doubts]
+    since = min((d.sent_at for d in doubts), default=utc_now()) - CLOCK_SKEW
+    outcomes = [
+        *await _contacts(run.kommo, _of(actions, Kind.CREATE_CONTACT), since),
+        *await _new_deals(run, [a for a in actions if a.lead_id is None and _makes_deal(a)], since),
+        *await _changes(run, [a for a in actions if a.lead_id is not None and isinstance(a.change, DealChange)]),
+        *await _texts(_of(actions, Kind.NOTE), run.kommo.notes_of),
+        *await _texts(_of(actions, Kind.TASK), run.kommo.tasks_of),
+    ]
+    made = {o.key: o.lead_id for o in outcomes if o.state is State.APPLIED}
+    links = tuple(new_deal_link(a, made[a.key]) for a in _of(actions, Kind.CREATE_DEAL) if made.get(a.key))
+    return Settled(tuple(outcomes), links)
+
+
+def new_deal_link(action: Action, lead_id: int | None) -> Link:
+    """Return the link that a created deal makes."""
+    if lead_id is None:
+        raise ValueError(f"{action.key} made no deal")
+    return Link(action.order_id, lead_id, Tier.SELF_SERVE, "dealsync created this deal for the order")
+
+
+def _of(actions: Iterable[Action], kind: Kind) -> list[Action]:
+    return [a for a in actions if a.kind is kind]
+
+
+def _makes_deal(action: Action) -> bool:
+    """A created deal, or fields that travelled with its creation."""
+    return isinstance(action.change, NewDeal | DealChange)
+
+
+async def _contacts(kommo: Kommo, actions: Sequence[Action], since: datetime) -> list[Outcome]:
+    if not actions:
+        return []
+    newest = await kommo.newest_contacts(since=since)
+    ids = {email: contact.contact_id for contact in newest for email in contact.emails}
+    found = {a.key: ids.get(normal_email(a.change.email)) for a in actions if isinstance(a.change, NewContact)}
+    return [_outcome(a, result_id=found[a.key]) for a in actions]
+
+
+async def _new_deals(run: Run, actions: Sequence[Action], since: datetime) -> list[Outcome]:
+    if not actions:
+        return []
+    newest = await run.kommo.newest_deals(run.directory.field_keys, since=since)
+    run.store.mirror.keep_deals(newest)
+    by_order = {deal.fields.get("order_id"): deal.lead_id for deal in newest}
+    return [_outcome(a, result_id=by_order.get(a.order_id), lead_id=by_order.get(a.order_id)) for a in actions]
+
+
+async def _changes(run: Run, actions: Sequence[Action]) -> list[Outcome]:
+    if not actions:
+        return []
+    deals = await run.kommo.deals_by_id({a.lead_id for a in actions if a.lead_id}, run.directory.field_keys)
+    run.store.mirror.keep_deals(list(deals.values()))
+    outcomes = []
+    for action in actions:
+        deal = deals.get(action.lead_id or 0)
+        held = deal is not None and isinstance(action.change, DealChange) and _holds(deal, action.change)
+        outcomes.append(_outcome(action, result_id=action.lead_id if held else None, lead_id=action.lead_id))
+    return outcomes
+
+
+def _holds(deal: Deal, change: DealChange) -> bool:
+    """Whether a deal shows all that a change asked for."""
+    return (
+        (change.status_id is None or (deal.status_id, deal.pipeline_id) == (change.status_id, change.pipeline_id))
+        and (change.price is None or deal.price == change.price)
+        and all(deal.fields.get(key) == value for key, value in change.fields.items())
+        and set(change.tags_to_add) <= set(deal.tags)
+    )
+
+
+async def _texts(actions: Sequence[Action], read: Callable[[int], Awaitable[list[Written]]]) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for lead_id in sorted({a.lead_id for a in actions if a.lead_id}):
+        written = await read(lead_id)
+        for action in (a for a in actions if a.lead_id == lead_id):
+            mark = reference(action.key)
+            found = next((w.id for w in written if w.text.rstrip().endswith(mark)), None)
+            outcomes.append(_outcome(action, result_id=found, lead_id=lead_id))
+    return outcomes
+
+
+def _outcome(action: Action, *, result_id: int | None, lead_id: int | None = None) -> Outcome:
+    if result_id is None:
+        return Outcome(action.key, State.FAILED, lead_id, error=NOT_FOUND)
+    return Outcome(action.key, State.APPLIED, lead_id, result_id)

@@ -1,0 +1,74 @@
+"""Every error that dealsync raises on purpose. Each class tells its catcher what to do next.
+
+A message is one line: what happened, to which object, and the way out. It never holds a secret or personal data.
+"""
+
+
+class DealsyncError(Exception):
+    """Root of the tree. The command line prints it as one line and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class ConfigError(DealsyncError):
+    """A setting is missing or wrong. Mend the environment or `dealsync.toml`; nothing was sent."""
+
+
+class DatabaseError(DealsyncError):
+    """The database cannot be opened, reached or migrated. Nothing was sent."""
+
+
+class RunInProgress(DealsyncError):
+    """Another run holds the lock. Wait for it to end; a killed run loses the lock by itself."""
+
+    exit_code = 3
+
+
+class UnsafePlan(DealsyncError):
+    """The plan changes more deals than its limit allows. Nothing was sent; raise the limit to go on."""
+
+    exit_code = 3
+
+
+class RunFailed(DealsyncError):
+    """The run went through, but some records could not be written. The report names each of them."""
+
+
+class DemoError(DealsyncError):
+    """A part of the demo did not start or did not answer."""
+
+
+class ApiError(DealsyncError):
+    """An API refused or failed. `status` is its HTTP status, None when no answer came."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Unauthorized(ApiError):
+    """The key or token is wrong, expired or lacks rights. A person must replace it; no retry helps."""
+
+
+class Banned(ApiError):
+    """Kommo blocked this address (an HTML 403). Send nothing more; only Kommo's support lifts it."""
+
+
+class Unreachable(ApiError):
+    """No usable answer: connection, time-out, 429 or 5xx, after retries. Reading again later is safe."""
+
+
+class AnswerLost(ApiError):
+    """A write was sent and its answer never came. It may have happened: read before sending it again."""
+
+
+class Rejected(ApiError):
+    """The API refused the request as it stands. `items` maps a request_id to the API's own words about it."""
+
+    def __init__(self, message: str, *, status: int, items: dict[str, str] | None = None) -> None:
+        super().__init__(message, status=status)
+        self.items = items or {}
+
+
+class UnexpectedAnswer(ApiError):
+    """An answer that does not have the documented shape. The message names the object and the field."""

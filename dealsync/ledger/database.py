@@ -1,0 +1,66 @@
+"""Opens the database and brings its schema up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from dealsync.errors import DatabaseError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def open_database(url: str) -> Engine:
+    """Return an engine on the migrated database at `url` (SQLite, or PostgreSQL through psycopg).
+
+    Raises DatabaseError with one line that never holds the password.
+    """
+    try:
+        parsed = make_url(url)
+    except SQLAlchemyError as error:
+        raise DatabaseError(
+            "DEALSYNC_DATABASE_URL is not a database URL; write sqlite:///dealsync.db or "
+            "postgresql://user:password@host/name"
+        ) from error
+    if parsed.drivername in ("postgres", "postgresql"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    shown = parsed.render_as_string(hide_password=True)
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise DatabaseError(f"DEALSYNC_DATABASE_URL: {shown} is neither SQLite nor PostgreSQL")
+    try:
+        engine = create_engine(parsed, pool_pre_ping=True)
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _set_pragmas)
+        _migrate(engine)
+    except (SQLAlchemyError, CommandError) as error:
+        words = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise DatabaseError(f"The database {shown} cannot be used: {words}") from error
+    return engine
+
+
+def _set_pragmas(connection: Any, _record: object) -> None:
+    """Survive a power cut (full sync), let readers and one writer work together (WAL), wait for a busy writer."""
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _migrate(engine: Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    head = ScriptDirectory.from_config(config).get_current_head()
+    with engine.connect() as connection:
+        if MigrationContext.configure(connection).get_current_revision() == head:
+            return
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

@@ -1,0 +1,174 @@
+"""The journal: what was meant, sent and done, and to which deal each order belongs.
+
+The unique idempotency key is the lock: of two workers that mean the same effect, one gets to send it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, Engine, delete, func, select, update
+
+from dealsync.core.models import Link
+from dealsync.core.plan import Action, Doubt, Kind, Outcome, Plan, Review, State, Unfinished
+from dealsync.core.tables import LEDGER_COLUMNS, LINK_COLUMNS
+from dealsync.ledger.frames import frame
+from dealsync.ledger.tables import LedgerEntry, LinkRow, ReviewRow
+from dealsync.ledger.upsert import chunks, insert, table_of
+
+AGAIN = (State.PLANNED.value, State.FAILED.value)
+"""States from which an action may be taken up again; all others hold its key."""
+_ACTION = TypeAdapter(Action)
+
+
+class Journal:
+    """Links, reviews and the ledger of actions."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def record(self, plan: Plan, run_id: str, now: datetime) -> tuple[Action, ...]:
+        """Write down a plan before anything of it is sent; return the actions this run may send.
+
+        An action whose key another run has sent or done is left out.
+        """
+        with self._engine.begin() as db:
+            _keep_links(db, plan.links, now)
+            _keep_reviews(db, plan.reviews, now)
+            claimed = _claim(db, plan.actions, run_id, now)
+        return tuple(action for action in plan.actions if action.key in claimed)
+
+    def mark_sent(self, lead_ids: Mapping[str, int | None], now: datetime) -> None:
+        """Remember, before the request, that these actions are on their way, by key, and to which deal."""
+        with self._engine.begin() as db:
+            for key, lead_id in lead_ids.items():
+                db.execute(
+                    update(LedgerEntry)
+                    .where(LedgerEntry.idempotency_key == key)
+                    .values(
+                        state=State.SENT.value,
+                        sent_at=now,
+                        attempts=LedgerEntry.attempts + 1,
+                        lead_id=func.coalesce(lead_id, LedgerEntry.lead_id),
+                    )
+                )
+
+    def close(self, outcomes: Sequence[Outcome], links: Sequence[Link], now: datetime) -> None:
+        """Record what became of actions, and the links that new deals made, in one transaction."""
+        with self._engine.begin() as db:
+            for outcome in outcomes:
+                db.execute(
+                    update(LedgerEntry)
+                    .where(LedgerEntry.idempotency_key == outcome.key)
+                    .values(
+                        state=outcome.state.value,
+                        lead_id=func.coalesce(outcome.lead_id, LedgerEntry.lead_id),
+                        result_id=func.coalesce(outcome.result_id, LedgerEntry.result_id),
+                        error=outcome.error,
+                        closed_at=now,
+                    )
+                )
+            _keep_links(db, links, now)
+
+    def doubts(self) -> list[Doubt]:
+        """Return the actions that were sent and whose answer is not known, oldest first."""
+        query = (
+            select(LedgerEntry.action, LedgerEntry.lead_id, LedgerEntry.sent_at)
+            .where(LedgerEntry.state.in_((State.SENT.value, State.UNKNOWN.value)))
+            .order_by(LedgerEntry.sent_at, LedgerEntry.idempotency_key)
+        )
+        with self._engine.connect() as db:
+            return [
+                Doubt(_ACTION.validate_python({**row.action, "lead_id": row.lead_id}), row.sent_at)
+                for row in db.execute(query)
+            ]
+
+    def unfinished(self) -> Unfinished:
+        """Return what earlier runs meant and did not do, and how many deals the rota of owners has given out."""
+        query = (
+            select(LedgerEntry.action, LedgerEntry.lead_id)
+            .where(LedgerEntry.state.in_(AGAIN))
+            .order_by(LedgerEntry.idempotency_key)
+        )
+        given = select(func.count()).where(LedgerEntry.kind == Kind.CREATE_DEAL.value)
+        with self._engine.connect() as db:
+            rows = db.execute(query).all()
+            position = db.scalar(given) or 0
+        actions = tuple(_ACTION.validate_python({**row.action, "lead_id": row.lead_id}) for row in rows)
+        return Unfinished(actions, position)
+
+    def result_ids(self, keys: Iterable[str]) -> dict[str, int]:
+        """Return what applied actions made, by key."""
+        found: dict[str, int] = {}
+        with self._engine.connect() as db:
+            for chunk in chunks(keys):
+                rows = db.execute(
+                    select(LedgerEntry.idempotency_key, LedgerEntry.result_id).where(
+                        LedgerEntry.idempotency_key.in_(chunk), LedgerEntry.result_id.is_not(None)
+                    )
+                )
+                found |= {row.idempotency_key: row.result_id for row in rows}
+        return found
+
+    def links(self) -> pd.DataFrame:
+        """Return which deal each order belongs to."""
+        with self._engine.connect() as db:
+            table = table_of(LinkRow)
+            rows = db.execute(select(*(table.c[c] for c in LINK_COLUMNS)).order_by(table.c.order_id)).all()
+        return frame(table, LINK_COLUMNS, rows)
+
+    def entries(self) -> pd.DataFrame:
+        """Return the ledger entries whose key must not be planned again."""
+        table = table_of(LedgerEntry)
+        query = select(*(table.c[c] for c in LEDGER_COLUMNS)).where(table.c.state.not_in(AGAIN))
+        with self._engine.connect() as db:
+            rows = db.execute(query.order_by(table.c.idempotency_key)).all()
+        return frame(table, LEDGER_COLUMNS, rows)
+
+
+def _claim(db: Connection, actions: Sequence[Action], run_id: str, now: datetime) -> frozenset[str]:
+    claimed: set[str] = set()
+    for chunk in chunks(actions):
+        statement = insert(db, LedgerEntry).values([_entry(action, run_id, now) for action in chunk])
+        fresh = {c: statement.excluded[c] for c in ("action", "run_id", "planned_at", "lead_id", "state")}
+        statement = statement.on_conflict_do_update(
+            index_elements=[LedgerEntry.idempotency_key], set_=fresh, where=LedgerEntry.state.in_(AGAIN)
+        )
+        claimed.update(db.scalars(statement.returning(LedgerEntry.idempotency_key)))
+    return frozenset(claimed)
+
+
+def _entry(action: Action, run_id: str, now: datetime) -> dict[str, Any]:
+    return {
+        "idempotency_key": action.key,
+        "kind": action.kind.value,
+        "source": action.source,
+        "order_id": action.order_id,
+        "lead_id": action.lead_id,
+        "state": State.PLANNED.value,
+        "action": _ACTION.dump_python(action, mode="json"),
+        "run_id": run_id,
+        "attempts": 0,
+        "planned_at": now,
+    }
+
+
+def _keep_links(db: Connection, links: Sequence[Link], now: datetime) -> None:
+    """A later link replaces an earlier one: it is made only when the earlier deal is gone."""
+    for link in links:
+        row = {"lead_id": link.lead_id, "tier": link.tier.value, "evidence": link.evidence, "linked_at": now}
+        statement = insert(db, LinkRow).values(order_id=link.order_id, **row)
+        db.execute(statement.on_conflict_do_update(index_elements=[LinkRow.order_id], set_=row))
+
+
+def _keep_reviews(db: Connection, reviews: Sequence[Review], now: datetime) -> None:
+    """The reviews of this plan are the open ones; those that settled themselves go."""
+    db.execute(delete(ReviewRow).where(ReviewRow.order_id.not_in([review.order_id for review in reviews])))
+    for review in reviews:
+        row = {"candidates": list(review.candidates), "reason": review.reason, "last_seen_at": now}
+        statement = insert(db, ReviewRow).values(order_id=review.order_id, first_seen_at=now, **row)
+        db.execute(statement.on_conflict_do_update(index_elements=[ReviewRow.order_id], set_=row))

@@ -1,0 +1,242 @@
+"""The mirror: Lemon Squeezy and Kommo objects as last seen. Newest `updated_at` wins; a tie goes to the newer read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, Engine, delete, func, select, update
+from sqlalchemy.orm import DeclarativeBase
+
+from dealsync.core.mapping import FIELD_KEYS
+from dealsync.core.models import Contact, Deal, Invoice, Order, Subscription
+from dealsync.core.plan import DealChange
+from dealsync.core.tables import (
+    CONTACT_EMAIL_COLUMNS,
+    DEAL_COLUMNS,
+    LEAD_CONTACT_COLUMNS,
+    ORDER_COLUMNS,
+    SUBSCRIPTION_COLUMNS,
+)
+from dealsync.ledger.frames import frame
+from dealsync.ledger.tables import (
+    ContactEmailRow,
+    ContactRow,
+    DealRow,
+    InvoiceRow,
+    LeadContactRow,
+    OrderRow,
+    SubscriptionRow,
+)
+from dealsync.ledger.upsert import chunks, insert, table_of
+
+Row = dict[str, Any]
+
+
+class Mirror:
+    """Writes what was seen and gives it back as frames."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def keep_orders(self, orders: Iterable[Order]) -> None:
+        """Store orders as seen now."""
+        with self._engine.begin() as db:
+            _keep(db, OrderRow, map(_order_row, orders))
+
+    def keep_subscriptions(self, subscriptions: Iterable[Subscription]) -> None:
+        """Store subscriptions as seen now."""
+        with self._engine.begin() as db:
+            _keep(db, SubscriptionRow, map(_subscription_row, subscriptions))
+
+    def keep_invoices(self, invoices: Iterable[Invoice]) -> None:
+        """Store subscription invoices as seen now."""
+        with self._engine.begin() as db:
+            _keep(db, InvoiceRow, map(_invoice_row, invoices))
+
+    def keep_deals(self, deals: Sequence[Deal]) -> None:
+        """Store deals as seen now, with their contacts."""
+        with self._engine.begin() as db:
+            fresh = _keep(db, DealRow, map(_deal_row, deals))
+            links = [(d.lead_id, c) for d in deals if d.lead_id in fresh for c in dict.fromkeys(d.contact_ids)]
+            _replace(db, LeadContactRow, "lead_id", fresh, LEAD_CONTACT_COLUMNS, links)
+
+    def keep_contacts(self, contacts: Sequence[Contact]) -> None:
+        """Store contacts as seen now, with their e-mails."""
+        with self._engine.begin() as db:
+            fresh = _keep(db, ContactRow, map(_contact_row, contacts))
+            emails = [(c.contact_id, e[:320]) for c in contacts if c.contact_id in fresh for e in c.emails]
+            _replace(db, ContactEmailRow, "contact_id", fresh, CONTACT_EMAIL_COLUMNS, emails)
+
+    def mark_deals_deleted(self, lead_ids: Iterable[int]) -> None:
+        """Remember that these deals are gone. They stay in the mirror: links may name them."""
+        with self._engine.begin() as db:
+            for ids in chunks(lead_ids):
+                db.execute(update(DealRow).where(DealRow.lead_id.in_(ids)).values(is_deleted=True))
+
+    def mark_absent_deals_deleted(self, seen: frozenset[int], *, before: datetime) -> None:
+        """After a walk over all deals: what was not seen, and is older than the walk, is gone."""
+        with self._engine.connect() as db:
+            known = db.scalars(select(DealRow.lead_id).where(DealRow.updated_at < before, ~DealRow.is_deleted)).all()
+        self.mark_deals_deleted(lead_id for lead_id in known if lead_id not in seen)
+
+    def apply_change(self, lead_id: int, change: DealChange, updated_at: datetime) -> None:
+        """Write through what Kommo has just accepted, so that lagging reads cannot hide it from the next plan."""
+        values: Row = {"updated_at": updated_at}
+        values |= {f"ls_{key}": value for key, value in change.fields.items()}
+        if change.status_id is not None:
+            values |= {"status_id": change.status_id, "pipeline_id": change.pipeline_id}
+        if change.price is not None:
+            values["price"] = change.price
+        with self._engine.begin() as db:
+            db.execute(update(DealRow).where(DealRow.lead_id == lead_id).values(values))
+
+    def oldest_page(self, table: str, since: datetime, page_size: int) -> int:
+        """Return the page of a newest-first list on which objects created at `since` stand, by the mirror's count."""
+        listed: dict[str, type[DeclarativeBase]] = {
+            "orders": OrderRow,
+            "subscriptions": SubscriptionRow,
+            "invoices": InvoiceRow,
+        }
+        created_at = table_of(listed[table]).c.created_at
+        with self._engine.connect() as db:
+            younger = db.execute(select(func.count()).where(created_at >= since)).scalar_one()
+        return younger // page_size + 1
+
+    def orders(self) -> pd.DataFrame:
+        """Return every order seen."""
+        return self._frame(OrderRow, ORDER_COLUMNS)
+
+    def subscriptions(self) -> pd.DataFrame:
+        """Return every subscription seen."""
+        return self._frame(SubscriptionRow, SUBSCRIPTION_COLUMNS)
+
+    def deals(self) -> pd.DataFrame:
+        """Return every deal seen, deleted ones included."""
+        return self._frame(DealRow, DEAL_COLUMNS)
+
+    def lead_contacts(self) -> pd.DataFrame:
+        """Return a row per deal and contact."""
+        return self._frame(LeadContactRow, LEAD_CONTACT_COLUMNS)
+
+    def contact_emails(self) -> pd.DataFrame:
+        """Return a row per address of a contact that is not deleted."""
+        gone = select(ContactRow.contact_id).where(ContactRow.is_deleted)
+        return self._frame(ContactEmailRow, CONTACT_EMAIL_COLUMNS, ContactEmailRow.contact_id.not_in(gone))
+
+    def _frame(self, model: type[DeclarativeBase], columns: Sequence[str], *where: Any) -> pd.DataFrame:
+        table = table_of(model)
+        key = list(table.primary_key.columns)
+        with self._engine.connect() as db:
+            rows = db.execute(select(*(table.c[name] for name in columns)).where(*where).order_by(*key)).all()
+        return frame(table, columns, rows)
+
+
+def _keep(db: Connection, model: type[DeclarativeBase], rows: Iterable[Row]) -> frozenset[Any]:
+    """Insert or update rows unless the stored one is newer; return the keys of those that were taken."""
+    table = table_of(model)
+    key = next(iter(table.primary_key.columns))
+    unique = {row[key.name]: row for row in rows}
+    taken: set[Any] = set()
+    for chunk in chunks(unique.values()):
+        statement = insert(db, table).values(chunk)
+        statement = statement.on_conflict_do_update(
+            index_elements=[key],
+            set_={c.name: statement.excluded[c.name] for c in table.columns if c is not key},
+            where=statement.excluded.updated_at >= table.c.updated_at,
+        )
+        taken.update(db.scalars(statement.returning(key)))
+    return frozenset(taken)
+
+
+def _replace(
+    db: Connection,
+    model: type[DeclarativeBase],
+    owner: str,
+    owners: Iterable[int],
+    columns: Sequence[str],
+    rows: Sequence[tuple[int, Any]],
+) -> None:
+    """Make `rows` the only ones of their owners."""
+    table = table_of(model)
+    for ids in chunks(owners):
+        db.execute(delete(model).where(table.c[owner].in_(ids)))
+    for chunk in chunks(rows):
+        db.execute(insert(db, table), [dict(zip(columns, row, strict=True)) for row in chunk])
+
+
+def _order_row(order: Order) -> Row:
+    return {
+        "order_id": order.id,
+        "store_id": order.store_id,
+        "number": order.number,
+        "order_status": order.status.value,
+        "total_minor": order.total.minor,
+        "refunded_minor": order.refunded.minor,
+        "currency": order.total.currency,
+        "user_email": order.user_email,
+        "user_name": order.user_name,
+        "product_name": order.product_name,
+        "variant_name": order.variant_name,
+        "variant_id": order.variant_id,
+        "quantity": order.quantity,
+        "test_mode": order.test_mode,
+        "created_at": order.created_at,
+        "updated_at": order.updated_at,
+        "refunded_at": order.refunded_at,
+        "receipt_url": order.receipt_url,
+    }
+
+
+def _subscription_row(subscription: Subscription) -> Row:
+    same = set(SUBSCRIPTION_COLUMNS) - {"subscription_id"}
+    return {"subscription_id": subscription.id, **{name: getattr(subscription, name) for name in same}}
+
+
+def _invoice_row(invoice: Invoice) -> Row:
+    return {
+        "invoice_id": invoice.id,
+        "store_id": invoice.store_id,
+        "subscription_id": invoice.subscription_id,
+        "billing_reason": invoice.billing_reason,
+        "invoice_status": invoice.invoice_status,
+        "total_minor": invoice.total.minor,
+        "refunded_minor": invoice.refunded.minor,
+        "currency": invoice.total.currency,
+        "test_mode": invoice.test_mode,
+        "created_at": invoice.created_at,
+        "updated_at": invoice.updated_at,
+    }
+
+
+def _deal_row(deal: Deal) -> Row:
+    return {
+        "lead_id": deal.lead_id,
+        "name": deal.name,
+        "pipeline_id": deal.pipeline_id,
+        "status_id": deal.status_id,
+        "price": deal.price,
+        "responsible_user_id": deal.responsible_user_id,
+        "created_at": deal.created_at,
+        "updated_at": deal.updated_at,
+        "closed_at": deal.closed_at,
+        "is_deleted": deal.is_deleted,
+        "tags": list(deal.tags),
+        **_field_columns(deal.fields),
+    }
+
+
+def _field_columns(fields: Mapping[str, str]) -> Row:
+    return {f"ls_{key}": fields.get(key) for key in FIELD_KEYS}
+
+
+def _contact_row(contact: Contact) -> Row:
+    return {
+        "contact_id": contact.contact_id,
+        "name": contact.name,
+        "responsible_user_id": contact.responsible_user_id,
+        "updated_at": contact.updated_at,
+        "is_deleted": contact.is_deleted,
+    }

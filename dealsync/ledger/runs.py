@@ -1,0 +1,127 @@
+"""Runs, the lock that lets one of them write at a time, and how far each list was polled."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, delete, select, update
+
+from dealsync.errors import RunInProgress
+from dealsync.ledger.tables import LockRow, RunRow, WatermarkRow
+from dealsync.ledger.upsert import insert
+
+LEASE = timedelta(seconds=60)
+"""How long a killed run keeps the lock."""
+RENEWALS = 4
+"""Renewals in one lease: a run loses its lock only after this many in a row failed."""
+LOCK = "run"
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """How far a list was polled, and the next page of its rolling re-read."""
+
+    polled_at: datetime
+    next_page: int
+
+
+def utc_now() -> datetime:
+    """Return the present time, aware UTC."""
+    return datetime.now(UTC)
+
+
+class Runs:
+    """Run records, run lock, watermarks."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime] = utc_now) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    @asynccontextmanager
+    async def exclusive(self, job: str) -> AsyncIterator[str]:
+        """Hold the lock for a run and keep it alive; yield the run's id. Raises RunInProgress.
+
+        A run that is killed loses the lock when its lease ends, within LEASE.
+        """
+        run_id = f"{self._clock():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        self._acquire(run_id)
+        renewing = asyncio.create_task(self._keep_renewing(run_id))
+        self._begin(run_id, job)
+        outcome = "failed"
+        try:
+            yield run_id
+            outcome = "done"
+        finally:
+            renewing.cancel()
+            with suppress(asyncio.CancelledError):
+                await renewing
+            self._end(run_id, outcome)
+
+    def ensure_held(self, run_id: str) -> None:
+        """Renew the lock, or raise RunInProgress when the run stalled so long that another took it over."""
+        with self._engine.begin() as db:
+            held = db.execute(
+                update(LockRow)
+                .where(LockRow.name == LOCK, LockRow.holder == run_id)
+                .values(expires_at=self._clock() + LEASE)
+            ).rowcount
+        if not held:
+            raise RunInProgress(f"Run {run_id} stalled and lost its lock to another run; it sends nothing more")
+
+    def summarise(self, run_id: str, summary: dict[str, Any]) -> None:
+        """Keep the figures of a run."""
+        with self._engine.begin() as db:
+            db.execute(update(RunRow).where(RunRow.run_id == run_id).values(summary=summary))
+
+    def watermark(self, name: str) -> Watermark | None:
+        """Return how far a list was polled; None when it never was to its end."""
+        columns = select(WatermarkRow.polled_at, WatermarkRow.next_page)
+        with self._engine.connect() as db:
+            row = db.execute(columns.where(WatermarkRow.name == name)).first()
+        return Watermark(row.polled_at, row.next_page) if row else None
+
+    def set_watermark(self, name: str, watermark: Watermark) -> None:
+        """Remember how far a list was polled. Call it after what was polled is stored."""
+        values = {"polled_at": watermark.polled_at, "next_page": watermark.next_page}
+        with self._engine.begin() as db:
+            statement = insert(db, WatermarkRow).values(name=name, **values)
+            db.execute(statement.on_conflict_do_update(index_elements=[WatermarkRow.name], set_=values))
+
+    def _acquire(self, run_id: str) -> None:
+        now = self._clock()
+        with self._engine.begin() as db:
+            statement = insert(db, LockRow).values(name=LOCK, holder=run_id, expires_at=now + LEASE)
+            statement = statement.on_conflict_do_update(
+                index_elements=[LockRow.name],
+                set_={"holder": run_id, "expires_at": now + LEASE},
+                where=LockRow.expires_at <= now,
+            )
+            if db.execute(statement.returning(LockRow.holder)).first():
+                return
+            other = db.execute(select(LockRow.holder, LockRow.expires_at)).first()
+        holder, until = (other.holder, f"{other.expires_at:%H:%M:%S}") if other else ("another run", "a moment ago")
+        raise RunInProgress(
+            f"Run {holder} is at work (its lock holds until {until} UTC unless renewed). Wait for it to end; "
+            f"if it was killed, the lock frees itself within {LEASE.seconds} s"
+        )
+
+    async def _keep_renewing(self, run_id: str) -> None:
+        while True:
+            await asyncio.sleep(LEASE.total_seconds() / RENEWALS)
+            self.ensure_held(run_id)
+
+    def _begin(self, run_id: str, job: str) -> None:
+        with self._engine.begin() as db:
+            row = {"run_id": run_id, "job": job, "started_at": self._clock(), "outcome": "running", "summary": {}}
+            db.execute(insert(db, RunRow).values(row))
+
+    def _end(self, run_id: str, outcome: str) -> None:
+        with self._engine.begin() as db:
+            db.execute(update(RunRow).where(RunRow.run_id == run_id).values(ended_at=self._clock(), outcome=outcome))
+            db.execute(delete(LockRow).where(LockRow.name == LOCK, LockRow.holder == run_id))

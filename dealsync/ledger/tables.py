@@ -1,0 +1,245 @@
+"""The schema. Times are aware UTC, money is in minor units, Lemon Squeezy ids are text, Kommo ids integers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Index, String, Text, TypeDecorator
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """Aware UTC in and out, also on SQLite, which keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a naive time: nobody knows when it is."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive time cannot be stored")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give back aware UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Root of the schema."""
+
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own idiom
+        datetime: UtcTime,
+        int: BigInteger,
+        str: Text,
+        dict[str, Any]: JSON,
+        list[Any]: JSON,
+    }
+
+
+# --- mirror: objects as last seen, newest `updated_at` wins ----------------------------------------------------
+
+
+class OrderRow(Base):
+    """A Lemon Squeezy order as last seen."""
+
+    __tablename__ = "orders"
+
+    order_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    store_id: Mapped[str]
+    number: Mapped[int]
+    order_status: Mapped[str]
+    total_minor: Mapped[int]
+    refunded_minor: Mapped[int]  # cumulative
+    currency: Mapped[str]
+    user_email: Mapped[str]
+    user_name: Mapped[str]
+    product_name: Mapped[str]
+    variant_name: Mapped[str]
+    variant_id: Mapped[str]
+    quantity: Mapped[int]
+    test_mode: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    updated_at: Mapped[datetime]
+    refunded_at: Mapped[datetime | None]
+    receipt_url: Mapped[str | None]
+
+
+class SubscriptionRow(Base):
+    """A Lemon Squeezy subscription as last seen."""
+
+    __tablename__ = "subscriptions"
+
+    subscription_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    store_id: Mapped[str]
+    order_id: Mapped[str] = mapped_column(index=True)
+    subscription_status: Mapped[str]
+    user_email: Mapped[str]
+    product_name: Mapped[str]
+    variant_name: Mapped[str]
+    test_mode: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    updated_at: Mapped[datetime]
+    renews_at: Mapped[datetime | None]
+    ends_at: Mapped[datetime | None]
+
+
+class InvoiceRow(Base):
+    """A Lemon Squeezy subscription invoice as last seen."""
+
+    __tablename__ = "invoices"
+
+    invoice_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    store_id: Mapped[str]
+    subscription_id: Mapped[str] = mapped_column(index=True)
+    billing_reason: Mapped[str]
+    invoice_status: Mapped[str]
+    total_minor: Mapped[int]
+    refunded_minor: Mapped[int]
+    currency: Mapped[str]
+    test_mode: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    updated_at: Mapped[datetime]
+
+
+class DealRow(Base):
+    """A Kommo lead as last seen; the `ls_` columns are our custom fields, empty ones null."""
+
+    __tablename__ = "deals"
+
+    lead_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str]
+    pipeline_id: Mapped[int]
+    status_id: Mapped[int]
+    price: Mapped[int]  # whole units
+    responsible_user_id: Mapped[int | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+    is_deleted: Mapped[bool]
+    tags: Mapped[list[Any]]
+    ls_order_id: Mapped[str | None] = mapped_column(index=True)
+    ls_order_number: Mapped[str | None]
+    ls_subscription_id: Mapped[str | None]
+    ls_status: Mapped[str | None]
+    ls_amount_paid: Mapped[str | None]
+    ls_refunded: Mapped[str | None]
+    ls_currency: Mapped[str | None]
+    ls_receipt_link: Mapped[str | None]
+
+
+class LeadContactRow(Base):
+    """A contact of a deal."""
+
+    __tablename__ = "lead_contacts"
+
+    lead_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    contact_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, index=True)
+
+
+class ContactRow(Base):
+    """A Kommo contact as last seen."""
+
+    __tablename__ = "contacts"
+
+    contact_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str]
+    responsible_user_id: Mapped[int | None]
+    updated_at: Mapped[datetime]
+    is_deleted: Mapped[bool]
+
+
+class ContactEmailRow(Base):
+    """An e-mail of a contact, normalised."""
+
+    __tablename__ = "contact_emails"
+
+    contact_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    email: Mapped[str] = mapped_column(String(320), primary_key=True, index=True)
+
+
+# --- decisions and effects ---------------------------------------------------------------------------------------
+
+
+class LinkRow(Base):
+    """An order belongs to a deal: by which evidence, in plain words."""
+
+    __tablename__ = "links"
+
+    order_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    lead_id: Mapped[int] = mapped_column(index=True)
+    tier: Mapped[str]
+    evidence: Mapped[str]
+    linked_at: Mapped[datetime]
+
+
+class ReviewRow(Base):
+    """A payment that waits for a person."""
+
+    __tablename__ = "reviews"
+
+    order_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    candidates: Mapped[list[Any]]  # lead ids
+    reason: Mapped[str]
+    first_seen_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+
+
+class LedgerEntry(Base):
+    """One action: written as "planned" before it is sent, closed when the answer is known."""
+
+    __tablename__ = "ledger"
+    __table_args__ = (Index("ix_ledger_state_kind", "state", "kind"),)
+
+    idempotency_key: Mapped[str] = mapped_column(String(200), primary_key=True)  # "order:17:won"
+    kind: Mapped[str]
+    source: Mapped[str]  # "order:17"
+    order_id: Mapped[str] = mapped_column(index=True)
+    lead_id: Mapped[int | None] = mapped_column(index=True)  # empty until a create is applied
+    state: Mapped[str]  # planned, sent, applied, failed, unknown, dismissed
+    action: Mapped[dict[str, Any]]  # everything that is to be sent
+    run_id: Mapped[str] = mapped_column(index=True)
+    result_id: Mapped[int | None]  # id of the lead, contact, note or task that was made
+    error: Mapped[str | None]  # the API's own words
+    attempts: Mapped[int] = mapped_column(default=0)
+    planned_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
+
+
+class WatermarkRow(Base):
+    """How far a list was polled: everything up to `polled_at` is in the mirror."""
+
+    __tablename__ = "watermarks"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    polled_at: Mapped[datetime]
+    next_page: Mapped[int] = mapped_column(default=0)  # of the rolling re-read of older pages
+
+
+class RunRow(Base):
+    """One run of the main job."""
+
+    __tablename__ = "runs"
+
+    run_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    job: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(index=True)
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str]  # running, done, failed
+    summary: Mapped[dict[str, Any]]
+
+
+class LockRow(Base):
+    """The right to write, held by one run at a time until `expires_at`."""
+
+    __tablename__ = "locks"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    holder: Mapped[str]
+    expires_at: Mapped[datetime]

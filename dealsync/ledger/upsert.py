@@ -1,0 +1,32 @@
+"""The two things that every table here needs: insert-or-update, and statements of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import DeclarativeBase
+
+CHUNK = 500
+"""Rows in one statement: below SQLite's limit on bound values with our widest table."""
+Item = TypeVar("Item")
+
+
+def insert(db: Connection, table: Any) -> Any:
+    """Return the INSERT of this database's dialect, which knows ON CONFLICT."""
+    return (postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def chunks(items: Iterable[Item]) -> Iterable[list[Item]]:
+    """Yield lists of at most CHUNK items."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk
+
+
+def table_of(model: type[DeclarativeBase]) -> Table:
+    """Return the table behind a mapped class."""
+    return cast("Table", model.__table__)

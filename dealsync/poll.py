@@ -1,0 +1,175 @@
+"""Both sides -> mirror. Reading changes nothing in either account, so every part may be repeated.
+
+Lemon Squeezy has no filter by time and a refund does not bring an old order to the top again: an hourly poll stops
+at the watermark and re-reads a twenty-fourth of the older pages; a deep one re-reads them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+from dealsync.apis.lemonsqueezy.client import Page
+from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_LIST_OVERLAP, KOMMO_READ_LAG, LS_PAGE_SIZE
+from dealsync.ledger.runs import Watermark, utc_now
+from dealsync.run import Run
+
+REFUND_WINDOW = timedelta(days=120)
+"""How old an order may be and still be refunded: the deep poll reads so far back."""
+SLICES = 24
+"""In how many polls all older pages are read again: hourly ones see every silent change within a day."""
+
+
+class Dated(Protocol):
+    """Anything of Lemon Squeezy's that a list orders by time."""
+
+    @property
+    def created_at(self) -> datetime: ...  # noqa: D102
+
+
+Row = TypeVar("Row", bound=Dated)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far back a poll reads."""
+
+    deep: bool = False
+    since: datetime | None = None
+
+
+async def poll_lemon_squeezy(run: Run, reach: Reach) -> int:
+    """Bring orders, subscriptions and invoices of the store up to date; return how many objects were read.
+
+    The three lists are walked at the same time and share one rate. Raises Unauthorized, Unreachable; what was read
+    until then is kept, and the watermark stays.
+    """
+    client, store_id, mirror = run.lemon_squeezy, run.directory.policy.store_id, run.store.mirror
+    return await side_by_side(
+        _walk(run, reach, "orders", client.orders, store_id, mirror.keep_orders, REFUND_WINDOW),
+        _walk(run, reach, "subscriptions", client.subscriptions, store_id, mirror.keep_subscriptions, None),
+        _walk(run, reach, "invoices", client.invoices, store_id, mirror.keep_invoices, REFUND_WINDOW),
+    )
+
+
+async def poll_kommo(run: Run, reach: Reach) -> int:
+    """Bring deals and contacts of the account up to date; return how many were read. Raises as above."""
+    return await side_by_side(_poll_deals(run, reach), _poll_contacts(run, reach))
+
+
+async def side_by_side(*walks: Coroutine[None, None, int]) -> int:
+    """Await all at once and add up their counts; the first failure stops the others and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(walk) for walk in walks]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return sum(task.result() for task in tasks)
+
+
+async def _walk(
+    run: Run,
+    reach: Reach,
+    name: str,
+    pages: Callable[..., AsyncIterator[Page[Row]]],
+    store_id: str,
+    keep: Callable[[Sequence[Row]], None],
+    window: timedelta | None,
+) -> int:
+    """Read a newest-first list back to where it is known; then its share of the older pages."""
+    mark = run.store.runs.watermark(name)
+    stop_at = _stop_at(run, reach, mark, window)
+    count = number = last = 0
+    async for page in pages(store_id):
+        keep(page.rows)
+        count, number, last = count + len(page.rows), page.number, page.last
+        run.progress(f"Lemon Squeezy {name}: page {number} of {last}")
+        if stop_at is not None and page.rows and all(row.created_at < stop_at for row in page.rows):
+            break
+    next_page = mark.next_page if mark else 0
+    if mark and not reach.deep and reach.since is None and number < last:
+        end = last if window is None else min(last, _oldest_page(run, name, window))
+        count, next_page = await _reread(pages, store_id, keep, count, range(number + 1, end + 1), next_page)
+    leaves_a_gap = mark is not None and stop_at is not None and stop_at > mark.polled_at
+    if mark is None or not leaves_a_gap:
+        run.store.runs.set_watermark(name, Watermark(run.started_at, next_page))
+    return count
+
+
+def _stop_at(run: Run, reach: Reach, mark: Watermark | None, window: timedelta | None) -> datetime | None:
+    """Down to which time of creation pages are read; None reads to the end."""
+    if reach.since is not None:
+        return reach.since
+    if mark is None:
+        return None
+    if reach.deep:
+        return None if window is None else run.started_at - window
+    return mark.polled_at - CLOCK_SKEW
+
+
+def _oldest_page(run: Run, name: str, window: timedelta) -> int:
+    return run.store.mirror.oldest_page(name, run.started_at - window, LS_PAGE_SIZE)
+
+
+async def _reread(
+    pages: Callable[..., AsyncIterator[Page[Row]]],
+    store_id: str,
+    keep: Callable[[Sequence[Row]], None],
+    count: int,
+    older: range,
+    next_page: int,
+) -> tuple[int, int]:
+    """Read the next slice of the older pages; return the count so far and where the next poll goes on."""
+    if not older:
+        return count, 0
+    size = math.ceil(len(older) / SLICES)
+    first = next_page if next_page in older else older.start
+    async for page in pages(store_id, first=first):
+        keep(page.rows)
+        count += len(page.rows)
+        if page.number >= min(first + size - 1, older.stop - 1):
+            break
+    return count, first + size
+
+
+async def _poll_deals(run: Run, reach: Reach) -> int:
+    mirror, runs = run.store.mirror, run.store.runs
+    mark = runs.watermark("deals")
+    since = None if reach.deep or mark is None else mark.polled_at - KOMMO_LIST_OVERLAP
+    seen: set[int] = set()
+    async for page in run.kommo.deals(run.directory.field_keys, since=since):
+        mirror.keep_deals(page)
+        seen.update(deal.lead_id for deal in page)
+        run.progress(f"Kommo deals: {len(seen)} read")
+    if since is None:
+        mirror.mark_absent_deals_deleted(frozenset(seen), before=run.started_at - CLOCK_SKEW - KOMMO_READ_LAG)
+    else:
+        mirror.mark_deals_deleted(await run.kommo.deleted_deal_ids(since=since))
+    runs.set_watermark("deals", Watermark(run.started_at, 0))
+    return len(seen)
+
+
+async def _poll_contacts(run: Run, reach: Reach) -> int:
+    mirror, runs = run.store.mirror, run.store.runs
+    mark = runs.watermark("contacts")
+    since = None if reach.deep or mark is None else mark.polled_at - KOMMO_LIST_OVERLAP
+    count = 0
+    async for page in run.kommo.contacts(since=since):
+        mirror.keep_contacts(page)
+        count += len(page)
+        run.progress(f"Kommo contacts: {count} read")
+    runs.set_watermark("contacts", Watermark(run.started_at, 0))
+    return count
+
+
+async def wait_out_lag(run: Run, newest_write_at: datetime | None) -> None:
+    """Wait until the newest write of an unknown outcome must be visible to reads."""
+    if newest_write_at is None:
+        return
+    left = (newest_write_at + KOMMO_READ_LAG - utc_now()).total_seconds()
+    if left > 0:
+        await asyncio.sleep(min(left, KOMMO_READ_LAG.total_seconds()))

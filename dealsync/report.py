@@ -1,0 +1,226 @@
+"""What a run found and did: as JSON for programs, as Markdown and tables for people. No personal data in any."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from dealsync.core.plan import Action, Outcome, Plan, State
+from dealsync.errors import RunFailed
+from dealsync.ledger.runs import utc_now
+from dealsync.run import Run
+
+DRIFT_WORDS = {
+    "paid_not_won": "paid, but the deal is not won",
+    "paid_no_deal": "paid, but there is no deal",
+    "refunded_still_won": "refunded, but the deal is still won",
+    "won_never_paid": "won with an LS order that brought no money",
+    "paid_twice": "a deal paid twice",
+    "amount_differs": "price is not what was paid",
+    "subscription_no_deal": "active subscription without a deal",
+    "stuck": "stuck in the invoice stage",
+}
+KIND_WORDS = {
+    "close": "deals closed as won",
+    "attention": "deals moved to attention",
+    "price": "prices set to what was paid",
+    "fields": "deals with LS fields filled",
+    "tag": "deals tagged",
+    "create-contact": "contacts created",
+    "create-deal": "deals created",
+    "note": "notes written",
+    "task": "tasks set",
+}
+MARKDOWN_ROWS = 500
+"""Actions that the Markdown lists; the JSON has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One run: its plan and, if it applied, the outcome of each action by key."""
+
+    run_id: str
+    started_at: datetime
+    finished_at: datetime
+    requests: Mapping[str, int]
+    plan: Plan
+    applied: bool
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
+    kommo_url: str = ""
+
+    def state_of(self, action: Action) -> str:
+        """Return where an action stands after the run."""
+        outcome = self.outcomes.get(action.key)
+        return (outcome.state if outcome else State.PLANNED).value
+
+    @property
+    def troubled(self) -> list[Action]:
+        """The actions that were to be sent and are not known to be done."""
+        done = State.APPLIED.value
+        return [a for a in self.plan.actions if self.applied and self.state_of(a) != done]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many actions of each kind were done (or, in a plan, are to be done)."""
+        if not self.applied:
+            return self.plan.counts()
+        done = Counter(a.kind.value for a in self.plan.actions if self.state_of(a) == State.APPLIED)
+        return {kind: done[kind] for kind in KIND_WORDS if done[kind]}
+
+    def headline(self) -> str:
+        """Return the run in one line."""
+        parts = [f"{count} {KIND_WORDS[kind]}" for kind, count in self.counts().items()] or ["nothing to do"]
+        if self.plan.reviews:
+            parts.append(f"{len(self.plan.reviews)} waiting for a person")
+        if self.troubled:
+            parts.append(f"{len(self.troubled)} not done")
+        return ("Done: " if self.applied else "To do: ") + ", ".join(parts)
+
+    def raise_if_failed(self) -> None:
+        """Raise RunFailed when something could not be written, so that the run shows red."""
+        if self.troubled:
+            first = self.troubled[0]
+            outcome = self.outcomes.get(first.key)
+            words = (outcome.error if outcome else None) or "it was not sent"
+            raise RunFailed(
+                f"{len(self.troubled)} of {len(self.plan.actions)} actions were not done; the next run takes them up. "
+                f"First: {first.key}: {words}"
+            )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain values; the keys are part of the interface."""
+        plan = self.plan
+        return {
+            "actions": [_action(a, self.state_of(a), self.outcomes.get(a.key)) for a in plan.actions],
+            "reviews": [
+                {"source": f"order:{r.order_id}", "candidates": list(r.candidates), "reason": r.reason}
+                for r in plan.reviews
+            ],
+            "refusals": [
+                {"source": r.source, "lead_id": r.lead_id, "rule": r.rule, "reason": r.reason} for r in plan.refusals
+            ],
+            "drift": dict(plan.drift),
+            "settling": [f"order:{order_id}" for order_id in plan.settling],
+            "other_mode": plan.other_mode,
+            "unreadable": list(self.unreadable),
+            "run": {
+                "id": self.run_id,
+                "applied": self.applied,
+                "started_at": self.started_at.isoformat(),
+                "finished_at": self.finished_at.isoformat(),
+                "requests": dict(self.requests),
+            },
+        }
+
+    def as_markdown(self) -> str:
+        """Return the report for the Prefect UI, with links into Kommo and Lemon Squeezy."""
+        seconds = (self.finished_at - self.started_at).total_seconds()
+        lines = [
+            f"# {self.headline()}",
+            f"Run `{self.run_id}`, {seconds:.0f} s, {sum(self.requests.values())} requests.",
+        ]
+        lines += ["", "## Out of step when the run began", "", "| drift | count |", "|---|---|"]
+        lines += [f"| {DRIFT_WORDS[name]} | {count} |" for name, count in self.plan.drift.items()]
+        if self.troubled:
+            lines += ["", "## Not done", "", "| action | state | why |", "|---|---|---|"]
+            lines += [f"| `{a.key}` | {self.state_of(a)} | {_cell(self._error(a))} |" for a in self.troubled]
+        if self.plan.reviews:
+            lines += ["", "## Waiting for a person", "", "| order | possible deals | why |", "|---|---|---|"]
+            lines += [
+                f"| {order_link(r.order_id)} | {self._deals(r.candidates)} | {r.reason} |" for r in self.plan.reviews
+            ]
+        if self.plan.refusals:
+            lines += ["", "## Left alone", "", "| order | deal | rule | why |", "|---|---|---|---|"]
+            lines += [
+                f"| {order_link(r.source.partition(':')[2])} | {self.deal_link(r.lead_id)} | {r.rule} | {r.reason} |"
+                for r in self.plan.refusals
+            ]
+        remarks = self.remarks()
+        if remarks:
+            lines += ["", "## Remarks", "", *(f"- {remark}" for remark in remarks)]
+        return "\n".join(lines) + "\n"
+
+    def remarks(self) -> list[str]:
+        """Return what else a person should know, a sentence each."""
+        plan = self.plan
+        found = [f"Could not be read: {reason}" for reason in self.unreadable]
+        if plan.settling:
+            found.append(f"{len(plan.settling)} young orders wait for their webhook and are decided by a later run.")
+        if plan.other_mode:
+            found.append(f"{plan.other_mode} orders of the other mode (test or live) were left alone.")
+        return found
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return the plan as rows for a table artifact."""
+        rows = self.plan.actions[:MARKDOWN_ROWS]
+        return [
+            {
+                "action": a.kind.value,
+                "order": order_link(a.order_id),
+                "deal": self.deal_link(self._lead_id(a)),
+                "reason": a.reason,
+                "evidence": a.evidence,
+                "state": self.state_of(a),
+            }
+            for a in rows
+        ]
+
+    def deal_link(self, lead_id: int | None) -> str:
+        """Return a Markdown link to a deal in Kommo."""
+        return "new" if lead_id is None else f"[{lead_id}]({self.kommo_url}/leads/detail/{lead_id})"
+
+    def _deals(self, lead_ids: Sequence[int]) -> str:
+        return ", ".join(map(self.deal_link, lead_ids)) or "none"
+
+    def _lead_id(self, action: Action) -> int | None:
+        outcome = self.outcomes.get(action.key)
+        return action.lead_id or (outcome.lead_id if outcome else None)
+
+    def _error(self, action: Action) -> str:
+        outcome = self.outcomes.get(action.key)
+        return (outcome.error if outcome else None) or "not sent"
+
+
+def make_report(run: Run, plan: Plan, outcomes: Sequence[Outcome] | None = None) -> Report:
+    """Return the report of a run and keep its figures with the run. Without outcomes it is the report of a plan."""
+    report = Report(
+        run_id=run.run_id,
+        started_at=run.started_at,
+        finished_at=utc_now(),
+        requests=run.requests,
+        plan=plan,
+        applied=outcomes is not None,
+        outcomes={outcome.key: outcome for outcome in outcomes or ()},
+        unreadable=tuple(run.unreadable),
+        kommo_url=f"https://{run.settings.environment.kommo_domain}",
+    )
+    figures = {"counts": report.counts(), "drift": dict(plan.drift), "requests": dict(report.requests)}
+    run.store.runs.summarise(run.run_id, {"headline": report.headline(), **figures})
+    return report
+
+
+def order_link(order_id: str) -> str:
+    """Return a Markdown link to an order in the Lemon Squeezy dashboard."""
+    return f"[{order_id}](https://app.lemonsqueezy.com/orders/{order_id})"
+
+
+def _action(action: Action, state: str, outcome: Outcome | None) -> dict[str, Any]:
+    row = {
+        "key": action.key,
+        "kind": action.kind.value,
+        "lead_id": action.lead_id or (outcome.lead_id if outcome else None),
+        "source": action.source,
+        "reason": action.reason,
+        "evidence": action.evidence,
+        "state": state,
+    }
+    if outcome and outcome.error:
+        row["error"] = outcome.error
+    return row
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

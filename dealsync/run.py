@@ -1,0 +1,72 @@
+"""One run: what its stages share. Made by `open_run`, which also sees to it that only one run writes at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from dealsync.account import Directory, read_account, resolve
+from dealsync.apis.kommo.client import Kommo
+from dealsync.apis.lemonsqueezy.client import LemonSqueezy
+from dealsync.ledger.runs import utc_now
+from dealsync.settings import Settings, Store, build_kommo, build_lemon_squeezy, build_store, load_settings
+
+Progress = Callable[[str], None]
+
+
+class Run:
+    """Settings, store and clients of one run, the resolved names, and the hour at which it began."""
+
+    def __init__(
+        self,
+        run_id: str,
+        settings: Settings,
+        store: Store,
+        lemon_squeezy: LemonSqueezy,
+        kommo: Kommo,
+        directory: Directory,
+        started_at: datetime,
+        progress: Progress,
+    ) -> None:
+        self.run_id = run_id
+        self.settings = settings
+        self.store = store
+        self.lemon_squeezy = lemon_squeezy
+        self.kommo = kommo
+        self.directory = directory
+        self.started_at = started_at
+        self.progress = progress
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """Requests sent so far, by API, method and path."""
+        return dict(sorted((Counter(self.lemon_squeezy.requests) + Counter(self.kommo.requests)).items()))
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Objects that were left out because they could not be read, each with its reason."""
+        return [*self.lemon_squeezy.refused.reasons, *self.kommo.refused.reasons]
+
+
+@asynccontextmanager
+async def open_run(
+    job: str, *, settings: Settings | None = None, progress: Progress = lambda _: None
+) -> AsyncIterator[Run]:
+    """Take the run lock and resolve names; close everything at the end.
+
+    Raises ConfigError, DatabaseError, RunInProgress, Unauthorized, Unreachable; nothing is written before it yields.
+    """
+    settings = settings or load_settings()
+    store = build_store(settings.environment)
+    lemon_squeezy, kommo = build_lemon_squeezy(settings.environment), build_kommo(settings.environment)
+    try:
+        async with store.runs.exclusive(job) as run_id:
+            started_at = utc_now()
+            progress("Reading the Kommo account")
+            directory = resolve(settings, await read_account(kommo))
+            yield Run(run_id, settings, store, lemon_squeezy, kommo, directory, started_at, progress)
+    finally:
+        await lemon_squeezy.close()
+        await kommo.close()

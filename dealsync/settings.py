@@ -1,0 +1,225 @@
+"""The one reader of the environment and of `dealsync.toml`; builds clients and the store from them."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dealsync.apis.kommo.client import Kommo
+from dealsync.apis.lemonsqueezy.client import LemonSqueezy
+from dealsync.errors import ConfigError
+from dealsync.ledger.database import open_database
+from dealsync.ledger.journal import Journal
+from dealsync.ledger.mirror import Mirror
+from dealsync.ledger.runs import Runs
+
+NameOrId = int | str
+
+
+class Environment(BaseSettings):
+    """Credentials and addresses: from the environment, else from `.env` in the working folder."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+    lemon_squeezy_api_key: SecretStr
+    lemon_squeezy_store_id: str = Field(validation_alias=AliasChoices("lemon_squeezy_store_id", "ls_store_id"))
+    lemon_squeezy_api_url: str = "https://api.lemonsqueezy.com"
+    lemon_squeezy_requests_per_minute: Annotated[int, Field(ge=1, le=300)] = 280
+    kommo_domain: str
+    kommo_token: SecretStr
+    kommo_api_url: str = ""
+    kommo_requests_per_second: Annotated[float, Field(gt=0, le=7)] = 6
+    dealsync_database_url: SecretStr = SecretStr("sqlite:///dealsync.db")
+    dealsync_config: Path = Path("dealsync.toml")
+    dealsync_mode: Literal["live", "test"] = "live"
+
+    @field_validator("lemon_squeezy_store_id", "kommo_domain")
+    @classmethod
+    def _trimmed(cls, value: str) -> str:
+        return value.strip()
+
+    @property
+    def kommo_origin(self) -> str:
+        """Where Kommo's API is: the account's own host, unless KOMMO_API_URL says otherwise."""
+        return (self.kommo_api_url or f"https://{self.kommo_domain}").rstrip("/")
+
+    @property
+    def is_test_mode(self) -> bool:
+        """Whether only Lemon Squeezy's test-mode objects may touch deals."""
+        return self.dealsync_mode == "test"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class KommoSection(_Section):
+    """Where deals live. Names or ids."""
+
+    pipeline: NameOrId
+    invoice_status: NameOrId
+    attention_status: NameOrId
+
+
+class OwnersSection(_Section):
+    """Who gets self-serve deals."""
+
+    strategy: Literal["round_robin"] = "round_robin"
+    users: list[int] = Field(default_factory=list)
+
+
+class MatchingSection(_Section):
+    """How payments find their deals."""
+
+    window_days: Annotated[int, Field(ge=1)] = 30
+    max_auto_amount: Annotated[int, Field(ge=0)] = 100_000  # minor units
+    settle_minutes: Annotated[float, Field(ge=0)] = 5
+
+
+class PolicySection(_Section):
+    """What follows from what."""
+
+    reopen_lost: bool = False
+    amount_tolerance: Annotated[int, Field(ge=0)] = 0  # minor units
+    stuck_after_hours: Annotated[float, Field(gt=0)] = 24
+    notify_since: datetime | None = None
+    trial_wins: Literal[False] = False
+    renewal_deals: Literal[False] = False
+
+    @field_validator("notify_since")
+    @classmethod
+    def _aware(cls, value: datetime | None) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+
+
+class CheckoutSection(_Section):
+    """Checkout links."""
+
+    custom_price: Literal[False] = False
+
+
+class TextsSection(_Section):
+    """The words in notes and tasks."""
+
+    locale: str = "en_US"
+
+    @field_validator("locale")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        from babel import Locale, UnknownLocaleError
+
+        try:
+            Locale.parse(value)
+        except (UnknownLocaleError, ValueError) as error:
+            raise ValueError(f"no such locale: {value}") from error
+        return value
+
+
+class LimitsSection(_Section):
+    """How much one run may do."""
+
+    max_changes: Annotated[int, Field(ge=0)] = 200
+
+
+class Config(_Section):
+    """`dealsync.toml`."""
+
+    kommo: KommoSection
+    owners: OwnersSection = OwnersSection()
+    matching: MatchingSection = MatchingSection()
+    checkout: CheckoutSection = CheckoutSection()
+    policy: PolicySection = PolicySection()
+    limits: LimitsSection = LimitsSection()
+    texts: TextsSection = TextsSection()
+    fields: dict[str, NameOrId] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that is configured."""
+
+    environment: Environment
+    config: Config
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The database, by what it is used for."""
+
+    mirror: Mirror
+    journal: Journal
+    runs: Runs
+
+
+def load_settings() -> Settings:
+    """Return environment and configuration. Raises ConfigError naming every setting that is missing or wrong."""
+    environment = load_environment()
+    return Settings(environment, load_config(environment.dealsync_config))
+
+
+def load_environment() -> Environment:
+    """Return the environment. Raises ConfigError; values are never shown."""
+    try:
+        return Environment()
+    except ValidationError as error:
+        missing = sorted({_name(e["loc"]) for e in error.errors() if e["type"] == "missing"})
+        wrong = sorted({f"{_name(e['loc'])} ({e['msg']})" for e in error.errors() if e["type"] != "missing"})
+        parts = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"wrong: {', '.join(wrong)}"] * bool(wrong)
+        raise ConfigError(f"Settings {'; '.join(parts)}. Set them in the environment or in .env") from error
+
+
+def load_config(path: Path) -> Config:
+    """Return `dealsync.toml`. Raises ConfigError naming the file and the keys."""
+    try:
+        return Config.model_validate(read_toml(path))
+    except FileNotFoundError as error:
+        raise ConfigError(f"There is no {path}. Run: dealsync init") from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+        raise ConfigError(f"{path} is wrong: {faults}") from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return a TOML file as it is. Raises FileNotFoundError, ConfigError."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+def build_lemon_squeezy(environment: Environment) -> LemonSqueezy:
+    """Return the Lemon Squeezy client."""
+    return LemonSqueezy(
+        origin=environment.lemon_squeezy_api_url.rstrip("/"),
+        api_key=environment.lemon_squeezy_api_key.get_secret_value(),
+        requests_per_minute=environment.lemon_squeezy_requests_per_minute,
+    )
+
+
+def build_kommo(environment: Environment) -> Kommo:
+    """Return the Kommo client."""
+    return Kommo(
+        origin=environment.kommo_origin,
+        token=environment.kommo_token.get_secret_value(),
+        requests_per_second=environment.kommo_requests_per_second,
+    )
+
+
+def build_store(environment: Environment) -> Store:
+    """Open and migrate the database. Raises DatabaseError."""
+    engine = open_database(environment.dealsync_database_url.get_secret_value())
+    return Store(Mirror(engine), Journal(engine), Runs(engine))
+
+
+def _name(loc: tuple[int | str, ...]) -> str:
+    return str(loc[0]).upper() if loc else "the environment"
