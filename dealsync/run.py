@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from dealsync.account import Directory, read_account, resolve
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.lemonsqueezy.client import LemonSqueezy
-from dealsync.ledger.runs import utc_now
+from dealsync.errors import DatabaseError
+from dealsync.ledger.runs import LEASE, utc_now
 from dealsync.settings import Settings, Store, build_kommo, build_lemon_squeezy, build_store, load_settings
 
 Progress = Callable[[str], None]
+PATIENCE = LEASE + timedelta(seconds=15)
+"""How long a run waits for the lock: long enough to outlive a killed one."""
 
 
 class Run:
@@ -62,11 +67,16 @@ async def open_run(
     store = build_store(settings.environment)
     lemon_squeezy, kommo = build_lemon_squeezy(settings.environment), build_kommo(settings.environment)
     try:
-        async with store.runs.exclusive(job) as run_id:
+        progress("Taking the run lock")
+        async with store.runs.exclusive(job, patience=PATIENCE) as run_id:
             started_at = utc_now()
             progress("Reading the Kommo account")
             directory = resolve(settings, await read_account(kommo))
             yield Run(run_id, settings, store, lemon_squeezy, kommo, directory, started_at, progress)
+    except SQLAlchemyError as error:
+        raise DatabaseError(
+            f"The database failed during the run: {type(error).__name__}. What was recorded stays; run again"
+        ) from error
     finally:
         await lemon_squeezy.close()
         await kommo.close()

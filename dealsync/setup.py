@@ -160,7 +160,7 @@ def _fill(document: TOMLDocument, name: str, values: dict[str, Any], *, overwrit
         if name in COMMENTS:
             section.comment(COMMENTS[name])
         document[name] = section
-    section = document[name]  # type: ignore[assignment]
+    section = document[name]
     for key, value in values.items():
         if key not in section or (overwrite and section[key] != value and not isinstance(section[key], int)):
             section[key] = value

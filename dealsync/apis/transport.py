@@ -30,7 +30,7 @@ Refusal = Callable[[httpx.Response], tuple[str, dict[str, str]]]
 """Reads an error body: its words, and its words per request_id."""
 
 
-class _TryAgain(Exception):  # noqa: N818 - never leaves this module
+class _TryAgain(Exception):
     def __init__(self, reason: str, status: int | None = None, wait_s: float | None = None) -> None:
         super().__init__(reason)
         self.status, self.wait_s = status, wait_s

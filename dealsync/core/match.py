@@ -166,18 +166,17 @@ def _doubt(order: Order, deal: Deal, policy: Policy) -> str | None:
 def _among_closed(order: Order, deals: Sequence[Deal], policy: Policy) -> Link | Review | None:
     won = [d for d in deals if d.status_id == WON_STATUS_ID and _closed_by(d, order)]
     equal = [d for d in won if order.total.currency == policy.account_currency and d.price == order.total.whole]
-    if len(won) == len(equal) == 1:
+    if len(equal) == 1:
         return Link(
             order.id,
-            won[0].lead_id,
+            equal[0].lead_id,
             Tier.CONTACT,
-            f"the buyer's e-mail is that of the deal's contact; the deal was won at the time of the payment, and its "
-            f"price {won[0].price} {policy.account_currency} is what was paid",
+            f"the buyer's e-mail is that of the deal's contact; of the deals won there around the payment, it is the "
+            f"only one whose price, {equal[0].price} {policy.account_currency}, is what was paid",
         )
     if won:
-        return _review(
-            order, won, "the buyer's contact has won deals of that time, none of them plainly this payment's"
-        )
+        several = "several won deals with the price that was paid" if equal else "won deals, none with the price paid"
+        return _review(order, equal or won, f"the buyer's contact has {several}")
     if lost := [d for d in deals if d.status_id == LOST_STATUS_ID]:
         return _review(order, lost, "the buyer's contact has only deals that were marked lost")
     return None

@@ -20,6 +20,8 @@ LEASE = timedelta(seconds=60)
 """How long a killed run keeps the lock."""
 RENEWALS = 4
 """Renewals in one lease: a run loses its lock only after this many in a row failed."""
+RETRY_S = 2.0
+"""How often a waiting run tries to take the lock."""
 LOCK = "run"
 
 
@@ -44,17 +46,17 @@ class Runs:
         self._clock = clock
 
     @asynccontextmanager
-    async def exclusive(self, job: str) -> AsyncIterator[str]:
-        """Hold the lock for a run and keep it alive; yield the run's id. Raises RunInProgress.
+    async def exclusive(self, job: str, *, patience: timedelta = timedelta(0)) -> AsyncIterator[str]:
+        """Hold the lock for a run and keep it alive; yield the run's id. Raises RunInProgress after `patience`.
 
         A run that is killed loses the lock when its lease ends, within LEASE.
         """
         run_id = f"{self._clock():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-        self._acquire(run_id)
+        await self._acquire(run_id, self._clock() + patience)
         renewing = asyncio.create_task(self._keep_renewing(run_id))
-        self._begin(run_id, job)
         outcome = "failed"
         try:
+            self._begin(run_id, job)
             yield run_id
             outcome = "done"
         finally:
@@ -79,6 +81,12 @@ class Runs:
         with self._engine.begin() as db:
             db.execute(update(RunRow).where(RunRow.run_id == run_id).values(summary=summary))
 
+    def last_summary(self) -> dict[str, Any]:
+        """Return the figures of the latest run; empty before the first."""
+        query = select(RunRow.summary).order_by(RunRow.started_at.desc()).limit(1)
+        with self._engine.connect() as db:
+            return db.scalar(query) or {}
+
     def watermark(self, name: str) -> Watermark | None:
         """Return how far a list was polled; None when it never was to its end."""
         columns = select(WatermarkRow.polled_at, WatermarkRow.next_page)
@@ -93,7 +101,17 @@ class Runs:
             statement = insert(db, WatermarkRow).values(name=name, **values)
             db.execute(statement.on_conflict_do_update(index_elements=[WatermarkRow.name], set_=values))
 
-    def _acquire(self, run_id: str) -> None:
+    async def _acquire(self, run_id: str, deadline: datetime) -> None:
+        while holder := self._held_by_another(run_id):
+            if self._clock() >= deadline:
+                raise RunInProgress(
+                    f"Run {holder} is at work. Wait for it to end; if it was killed, its lock frees itself within "
+                    f"{LEASE.seconds} s"
+                )
+            await asyncio.sleep(RETRY_S)
+
+    def _held_by_another(self, run_id: str) -> str | None:
+        """Try to take the lock, in one atomic statement; return who holds it, None when it is ours."""
         now = self._clock()
         with self._engine.begin() as db:
             statement = insert(db, LockRow).values(name=LOCK, holder=run_id, expires_at=now + LEASE)
@@ -103,13 +121,8 @@ class Runs:
                 where=LockRow.expires_at <= now,
             )
             if db.execute(statement.returning(LockRow.holder)).first():
-                return
-            other = db.execute(select(LockRow.holder, LockRow.expires_at)).first()
-        holder, until = (other.holder, f"{other.expires_at:%H:%M:%S}") if other else ("another run", "a moment ago")
-        raise RunInProgress(
-            f"Run {holder} is at work (its lock holds until {until} UTC unless renewed). Wait for it to end; "
-            f"if it was killed, the lock frees itself within {LEASE.seconds} s"
-        )
+                return None
+            return db.scalar(select(LockRow.holder).where(LockRow.name == LOCK)) or "another"
 
     async def _keep_renewing(self, run_id: str) -> None:
         while True:

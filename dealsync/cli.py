@@ -1,0 +1,229 @@
+"""The command line. Commands import what they need when they run, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from dealsync.errors import ConfigError, DealsyncError
+
+if TYPE_CHECKING:
+    from dealsync.report import Report
+    from dealsync.settings import NameOrId
+
+app = typer.Typer(
+    name="dealsync",
+    help="Keeps Kommo deals true to Lemon Squeezy payments.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 fine, 1 failed, 2 differences found (with --exit-code), 3 refused for safety.",
+)
+Value = TypeVar("Value")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
+ExitCode = Annotated[bool, typer.Option("--exit-code", help="Exit with 2 when deals are out of step.")]
+Deep = Annotated[bool, typer.Option("--deep", help="Read every page again, not only what is new.")]
+Since = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Read orders made since then (UTC)."),
+]
+MaxChanges = Annotated[
+    int | None,
+    typer.Option(min=0, help="Refuse a plan that touches more deals. [default: limits.max_changes, 200]"),
+]
+EXIT_DIFFERENCES = 2
+
+
+def main() -> NoReturn:
+    """Run the command line; a mistake of the user is one line on standard error, never a traceback."""
+    try:
+        app()
+    except DealsyncError as error:
+        if _state.debug:
+            raise
+        print(f"dealsync: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+class _State:
+    debug = False
+
+
+_state = _State()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from dealsync import __version__
+
+        typer.echo(f"dealsync {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    _state.debug = debug
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Keep simulator and Prefect UI open until Ctrl-C.")] = False,
+) -> None:
+    """Run the main job on embedded defaults: simulator, Prefect server, the deployed flow, a purchase."""
+    from dealsync.demo import run_demo
+
+    run_demo(keep=keep)
+
+
+@app.command()
+def simulate(
+    host: Annotated[str, typer.Option(help="Address to listen on; leave it on loopback.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8787,
+    seed: Annotated[int, typer.Option(help="Equal seeds, equal worlds.")] = 1,
+    orders: Annotated[int, typer.Option(min=0, help="Past orders in the world.")] = 120,
+    latency_ms: Annotated[int, typer.Option(min=0, help="How long every answer takes.")] = 0,
+    samples: Annotated[
+        Path | None,
+        typer.Option(help="Serve recorded payloads of this folder instead.", exists=True, file_okay=False),
+    ] = None,
+    env_file: Annotated[Path | None, typer.Option(help="Write the settings that a client needs there.")] = None,
+) -> None:
+    """Imitate Lemon Squeezy and Kommo on one loopback port, with a seeded world and /control routes."""
+    from dealsync.simulator.server import Simulator, serve
+
+    def announce(simulator: Simulator) -> None:
+        if env_file:
+            write_private(env_file, "".join(f"{name}={value}\n" for name, value in simulator.environment().items()))
+        typer.echo(
+            f"Lemon Squeezy and Kommo are simulated at {simulator.url} (Ctrl-C stops); see {simulator.url}/control"
+        )
+        if env_file:
+            typer.echo(f"Settings for a client: {env_file}")
+
+    try:
+        serve(host, port, seed=seed, orders=orders, latency_ms=latency_ms, samples=samples, on_ready=announce)
+    except OSError as error:
+        raise ConfigError(f"The simulator cannot run: {error.strerror or error}") from error
+
+
+@app.command()
+def init(
+    pipeline: Annotated[str | None, typer.Option(help="Pipeline to watch: name or id. [default: the main one]")] = None,
+    invoice_status: Annotated[str | None, typer.Option(help="Status of deals that wait for payment.")] = None,
+    attention_status: Annotated[str | None, typer.Option(help="Status of deals that a person must look at.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take the defaults.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Find pipeline, statuses and users; make the missing LS fields; write dealsync.toml. Safe to repeat."""
+    from dealsync.settings import load_environment
+    from dealsync.setup import Wishes, set_up
+
+    wishes = Wishes(_name_or_id(pipeline), _name_or_id(invoice_status), _name_or_id(attention_status))
+    silent = yes or as_json or not sys.stdin.isatty()
+    done = asyncio.run(set_up(load_environment(), wishes, (lambda _question, _names: None) if silent else _choose))
+    if as_json:
+        _print_json(done.as_json())
+        return
+    typer.echo(f"Lemon Squeezy store: {done.store}")
+    typer.echo(f"Kommo account: {done.account}, pipeline {done.pipeline}")
+    for role, status in done.statuses.items():
+        typer.echo(f"  {role.replace('_', ' ')}: {status}")
+    typer.echo(f"Owners of self-serve deals, in turn: {', '.join(done.users.values()) or 'nobody'}")
+    typer.echo(f"LS fields made: {', '.join(done.fields_made) or 'none, all there'}")
+    typer.echo(f"{done.config} {'written' if done.changed else 'was right already'}. Next: dealsync plan")
+
+
+@app.command()
+def plan(
+    deep: Deep = False,
+    since: Since = None,
+    as_json: Json = False,
+    exit_code: ExitCode = False,
+) -> None:
+    """Show what would be done, and why. Sends nothing to Kommo."""
+    _reconcile(apply=False, deep=deep, since=since, max_changes=None, as_json=as_json, exit_code=exit_code)
+
+
+@app.command()
+def reconcile(
+    apply: Annotated[bool, typer.Option("--apply", help="Write to Kommo. Without it: plan only.")] = False,
+    deep: Deep = False,
+    since: Since = None,
+    max_changes: MaxChanges = None,
+    as_json: Json = False,
+    exit_code: ExitCode = False,
+) -> None:
+    """Poll both sides, compare, plan and, with --apply, close, create or flag deals."""
+    _reconcile(apply=apply, deep=deep, since=since, max_changes=max_changes, as_json=as_json, exit_code=exit_code)
+
+
+def _reconcile(
+    *, apply: bool, deep: bool, since: datetime | None, max_changes: int | None, as_json: bool, exit_code: bool
+) -> None:
+    from dealsync.poll import Reach
+    from dealsync.reconcile import reconcile as run_reconcile
+
+    reach = Reach(deep, since.replace(tzinfo=UTC) if since else None)
+    report = _with_progress(
+        lambda progress: run_reconcile(apply=apply, reach=reach, max_changes=max_changes, progress=progress)
+    )
+    if as_json:
+        _print_json(report.as_json())
+    else:
+        _print_report(report)
+    report.raise_if_failed()
+    if exit_code and (report.plan.actions or report.plan.reviews):
+        raise typer.Exit(EXIT_DIFFERENCES)
+
+
+def _with_progress(work: Callable[[Callable[[str], None]], Coroutine[None, None, Value]]) -> Value:
+    """Run `work`, showing what it is at on a terminal's standard error; a pipe gets nothing."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("Starting", spinner="line") as status:
+        return asyncio.run(work(lambda text: status.update(text)))
+
+
+def _print_report(report: Report) -> None:
+    from dealsync.terminal import print_report
+
+    print_report(report)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read: it holds keys."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text, encoding="utf-8")
+
+
+def _name_or_id(text: str | None) -> NameOrId | None:
+    return int(text) if text is not None and text.isdecimal() else text
+
+
+def _choose(question: str, names: Any) -> str | None:
+    typer.echo(question)
+    for number, name in enumerate(names, 1):
+        typer.echo(f"  {number}. {name}")
+    while not 1 <= (picked := int(typer.prompt("Number", type=int))) <= len(names):
+        typer.echo(f"Give a number from 1 to {len(names)}.")
+    return str(names[picked - 1])

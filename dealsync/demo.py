@@ -1,0 +1,176 @@
+"""`dealsync demo`: the main job on embedded defaults, through a real Prefect server. Leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import tomlkit
+import typer
+
+from dealsync.core.models import WON_STATUS_ID
+from dealsync.errors import DemoError
+from dealsync.ledger.database import open_database
+from dealsync.ledger.runs import Runs
+from dealsync.local_prefect import FlowRun, LocalPrefect
+from dealsync.report import DRIFT_WORDS, KIND_WORDS
+from dealsync.simulator.server import Simulator
+
+ORDERS = 120
+PARAMETERS = {"apply": True, "max_changes": 200}
+PRICE = 490
+BUYER = "demo.buyer@example.com"
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Where the time went."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def measure(self, what: str) -> Iterator[None]:
+        """Remember how many seconds `what` took."""
+        began = time.monotonic()
+        yield
+        self.seconds[what] = time.monotonic() - began
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What the demo's programs share: the simulated accounts, and a folder with settings and database."""
+
+    simulator: Simulator
+    folder: Path
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The environment of every dealsync program in the demo."""
+        own = {"DEALSYNC_DATABASE_URL": self.database_url, "DEALSYNC_CONFIG": str(self.folder / "dealsync.toml")}
+        return self.simulator.environment() | own
+
+    @property
+    def database_url(self) -> str:
+        """The demo's own database."""
+        return f"sqlite:///{self.folder / 'dealsync.db'}"
+
+    def control(self, route: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Do in the simulated accounts what a person or a buyer would do."""
+        response = httpx.post(f"{self.simulator.url}/control/{route}", json=dict(body), timeout=10).raise_for_status()
+        return dict(response.json())
+
+
+def run_demo(*, keep: bool = False) -> None:
+    """Run it and print what happened. Raises DemoError when a part does not start or the outcome is wrong."""
+    watch = Stopwatch()
+    with (
+        tempfile.TemporaryDirectory(prefix="dealsync-demo-") as folder,
+        Simulator.running(seed=1, orders=ORDERS) as simulator,
+    ):
+        stage = Stage(simulator, Path(folder))
+        typer.echo(f"Lemon Squeezy and Kommo are simulated at {simulator.url}, with {ORDERS} past orders.")
+        with watch.measure("dealsync init"):
+            _init(stage)
+        typer.echo("dealsync init found the names, made the LS fields and wrote dealsync.toml.")
+        with _prefect(stage, watch) as prefect:
+            _main_job(stage, prefect, watch)
+            _print_times(watch)
+            typer.echo(
+                f"Prefect UI: {prefect.ui_url}" + ("" if keep else " (closed now; make demo KEEP=1 keeps it open)")
+            )
+            if keep:
+                _wait_for_ctrl_c(stage)
+
+
+@contextmanager
+def _prefect(stage: Stage, watch: Stopwatch) -> Iterator[LocalPrefect]:
+    with watch.measure("Prefect server, until healthy"):
+        server = LocalPrefect.running(stage.folder / "prefect")
+        prefect = server.__enter__()
+    try:
+        with watch.measure("flows, until served"):
+            serving = prefect.serving(stage.settings, folder=stage.folder)
+            serving.__enter__()
+        try:
+            typer.echo("A Prefect server is up, and every deployment of prefect.yaml is served.")
+            yield prefect
+        finally:
+            serving.__exit__(None, None, None)
+    finally:
+        server.__exit__(None, None, None)
+
+
+def _init(stage: Stage) -> None:
+    """Run `dealsync init`, and let the poll decide at once: in the demo no webhook will come first."""
+    command = [sys.executable, "-m", "dealsync", "init", "--yes"]
+    done = subprocess.run(  # noqa: S603 - our own interpreter and our own package
+        command, env=os.environ | stage.settings, cwd=stage.folder, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise DemoError(f"dealsync init failed: {done.stderr.strip()}")
+    config = stage.folder / "dealsync.toml"
+    document = tomlkit.parse(config.read_text(encoding="utf-8"))
+    document["matching"] = {"settle_minutes": 0}
+    config.write_text(tomlkit.dumps(document), encoding="utf-8")
+
+
+def _main_job(stage: Stage, prefect: LocalPrefect, watch: Stopwatch) -> None:
+    contact = {"name": "Demo Buyer", "email": BUYER}
+    deal = stage.control("leads", {"name": "Demo deal", "price": PRICE, "contact": contact})
+    stage.control("orders", {"email": BUYER, "total": PRICE * 100})
+    typer.echo(
+        f"\nA buyer pays ${PRICE} for deal {deal['id']}, which is still open. Run 1 of the deployment reconcile:"
+    )
+    with watch.measure("run 1 of the deployment"):
+        first = _run(stage, prefect)
+    if _status_of(stage, deal["id"]) != WON_STATUS_ID:
+        raise DemoError(f"deal {deal['id']} was not closed: {first.message}")
+    typer.echo(f"Deal {deal['id']} is won.\n\nRun 2, with nothing new:")
+    with watch.measure("run 2 of the deployment"):
+        second = _run(stage, prefect)
+    if "nothing to do" not in second.message:
+        raise DemoError(f"run 2 found something to do: {second.message}")
+
+
+def _run(stage: Stage, prefect: LocalPrefect) -> FlowRun:
+    run = prefect.run_deployment("reconcile", PARAMETERS)
+    if run.state != "Completed":
+        raise DemoError(f"the flow run ended as {run.state}: {run.message}")
+    summary = Runs(open_database(stage.database_url)).last_summary()
+    for name, count in summary["drift"].items():
+        if count:
+            typer.echo(f"  out of step  {count:>4}  {DRIFT_WORDS[name]}")
+    for kind, count in summary["counts"].items():
+        typer.echo(f"  done         {count:>4}  {KIND_WORDS[kind]}")
+    typer.echo(f"  {run.message} ({run.took_s:.1f} s, {sum(summary['requests'].values())} requests)")
+    return run
+
+
+def _status_of(stage: Stage, lead_id: int) -> int:
+    state = httpx.get(f"{stage.simulator.url}/control/state", timeout=30).raise_for_status().json()
+    leads = state["kommo"]["leads"]
+    return next(int(lead["status_id"]) for lead in leads if lead["id"] == lead_id)
+
+
+def _print_times(watch: Stopwatch) -> None:
+    typer.echo("\nWhere the time went:")
+    for what, seconds in watch.seconds.items():
+        typer.echo(f"  {seconds:>5.1f} s  {what}")
+
+
+def _wait_for_ctrl_c(stage: Stage) -> None:
+    typer.echo(f"Simulator: {stage.simulator.url}/control. Ctrl-C stops everything.")
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        typer.echo("Stopping.")

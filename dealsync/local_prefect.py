@@ -1,0 +1,190 @@
+"""A Prefect server and the served flows as programs of their own, on loopback, with their own home folder.
+
+Prefect is never imported here: it is started as anybody would start it, and spoken to as its UI speaks to it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from dealsync.errors import DemoError
+
+ROOT = Path(__file__).resolve().parent.parent
+START_TIMEOUT_S = 90
+STOP_TIMEOUT_S = 10
+FINAL_STATES = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_V2_ENABLED": "false",  # the V2 UI asks an analytics host from the browser
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+    "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+}
+"""No telemetry, no advertising, and a runner that looks for work every second."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRun:
+    """A flow run as the API shows it. Times of Prefect's own clock, in seconds."""
+
+    id: str
+    state: str
+    message: str
+    waited_s: float
+    took_s: float
+
+
+class LocalPrefect:
+    """A running Prefect server."""
+
+    def __init__(self, port: int, home: Path) -> None:
+        self.ui_url = f"http://127.0.0.1:{port}"
+        self.home = home
+        self._port = port
+        self._http = httpx.Client(base_url=f"{self.ui_url}/api", timeout=30)
+
+    def environment(self) -> dict[str, str]:
+        """Return this process's environment, with this server in place of any other Prefect."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        own = {"PREFECT_HOME": str(self.home), "PREFECT_API_URL": f"{self.ui_url}/api"}
+        return inherited | QUIET | own
+
+    @classmethod
+    @contextmanager
+    def running(cls, home: Path) -> Iterator[LocalPrefect]:
+        """Run a server with its database in `home`; stop it at the end. Raises DemoError."""
+        home.mkdir(parents=True, exist_ok=True)
+        prefect = cls(_free_port(), home)
+        command = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(prefect._port)]
+        with prefect._program("server", command, {}) as process:
+            prefect._wait_until("the Prefect server", process, lambda: prefect._http.get("/health").is_success)
+            yield prefect
+        prefect._http.close()
+
+    @contextmanager
+    def serving(self, environment: Mapping[str, str], *, folder: Path) -> Iterator[None]:
+        """Serve every deployment from `folder` as working folder, so that no stray `.env` is read."""
+        script = ROOT / "deployments" / "serve.py"
+        if not script.exists():
+            raise DemoError(f"There is no {script}: run this from a checkout of dealsync")
+        with self._program("serve", [str(script)], environment, folder) as process:
+            self._wait_until("the served flows", process, lambda: self._deployment("reconcile") is not None)
+            yield
+
+    def run_deployment(self, name: str, parameters: Mapping[str, Any], *, timeout_s: float = 90) -> FlowRun:
+        """Trigger a deployment as the UI does, wait for its end, and return it. Raises DemoError."""
+        deployment = self._deployment(name)
+        if deployment is None:
+            raise DemoError(f"Prefect has no deployment {name}")
+        wanted = {"parameters": dict(parameters), "idempotency_key": uuid.uuid4().hex}
+        run_id = self._ask("POST", f"/deployments/{deployment['id']}/create_flow_run", wanted)["id"]
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            run = self._ask("GET", f"/flow_runs/{run_id}")
+            if run["state_type"] in FINAL_STATES:
+                return FlowRun(
+                    id=run_id,
+                    state=run["state_name"],
+                    message=(run["state"] or {}).get("message") or "",
+                    waited_s=float(run["estimated_start_time_delta"]),
+                    took_s=float(run["total_run_time"]),
+                )
+            time.sleep(0.2)
+        raise DemoError(f"Flow run {run_id} did not end within {timeout_s:.0f} s. Its log:\n{self._tail('serve')}")
+
+    def artifacts(self, run_id: str) -> dict[str, Any]:
+        """Return the data of a flow run's artifacts by key."""
+        wanted = {"artifacts": {"flow_run_id": {"any_": [run_id]}}}
+        rows = self._ask("POST", "/artifacts/filter", wanted)
+        return {row["key"]: row["data"] for row in rows if row["key"]}
+
+    def _deployment(self, name: str) -> dict[str, Any] | None:
+        response = self._http.get(f"/deployments/name/reconcile/{name}")
+        return response.json() if response.is_success else None
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Send a request that may be repeated: a young or busy server answers 503 for moments."""
+        try:
+            for attempt in Retrying(
+                retry=retry_if_exception_type(httpx.HTTPError),
+                stop=stop_after_delay(30),
+                wait=wait_fixed(0.5),
+                reraise=True,
+            ):
+                with attempt:
+                    return self._http.request(method, path, json=body).raise_for_status().json()
+        except httpx.HTTPError as error:
+            raise DemoError(f"Prefect does not answer {method} {path}: {error}") from error
+
+    @contextmanager
+    def _program(
+        self, name: str, arguments: list[str], environment: Mapping[str, str], folder: Path | None = None
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a Python program in a process group of its own and stop the whole group at the end."""
+        with (self.home / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own files
+                [sys.executable, *arguments],
+                env=self.environment() | dict(environment),
+                cwd=folder or self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            yield process
+        finally:
+            _stop(process)
+
+    def _wait_until(self, what: str, process: subprocess.Popen[bytes], ready: Any) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        name = "server" if "server" in what else "serve"
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise DemoError(f"{what} stopped by itself (exit {process.returncode}). Its log:\n{self._tail(name)}")
+            try:
+                if ready():
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.2)
+        raise DemoError(f"{what} did not start within {START_TIMEOUT_S} s. Its log:\n{self._tail(name)}")
+
+    def _tail(self, name: str) -> str:
+        text = (self.home / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+        return "\n".join(text.splitlines()[-15:])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process group: asked first, then made to."""
+    for asked in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, asked)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()

@@ -1,0 +1,237 @@
+"""Custom fields: what can be written into each type, and what is read back.
+
+Source: Kommo reference, 2.9 (values) and 5.4 (definitions).
+"""
+
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from dealsync.simulator.assumptions import EMPTY_VALUES_CLEAR, TEXT_TAKES_STRINGS_ONLY
+from dealsync.simulator.kommo.items import Item, is_a
+from dealsync.simulator.kommo.state import KommoAccount
+from dealsync.simulator.table import Record
+
+TEXTS = ("text", "textarea", "streetaddress", "tracking_data", "url")
+NUMBERS = ("numeric", "price", "monetary")
+DATES = ("date", "date_time", "birthday")
+CHOICES = ("select", "radiobutton", "category", "multiselect")
+OBJECTS = ("smart_address", "legal_entity", "items", "linked_entity", "payer", "supplier", "file", "chained_list")
+FIELD_TYPES = (*TEXTS, *NUMBERS, *DATES, *CHOICES, *OBJECTS, "checkbox", "multitext")
+KINDS = {
+    "PHONE": ("WORK", "WORKDD", "MOB", "FAX", "HOME", "OTHER"),
+    "EMAIL": ("WORK", "PRIV", "OTHER"),
+}
+FIELD_KEYS = (
+    "name",
+    "type",
+    "code",
+    "sort",
+    "is_api_only",
+    "group_id",
+    "enums",
+    "required_statuses",
+    "settings",
+    "remind",
+    "currency",
+    "request_id",
+)
+
+
+class _ValueRefusedError(ValueError):
+    """A value that a field does not take: error code, and the key inside the value."""
+
+    def __init__(self, code: str, key: str = "value") -> None:
+        super().__init__(code)
+        self.code = code
+        self.key = key
+
+
+def field_values(account: KommoAccount, kind: str, item: Item) -> dict[int, Record | None]:
+    """Return what an item's custom_fields_values ask for: field id -> entry as read back, None to clear.
+
+    Problems are noted on the item, with paths as in `custom_fields_values.6.values.0.value`.
+    """
+    given = item.raw.get("custom_fields_values")
+    if given is None:
+        return {}
+    if not isinstance(given, list):
+        item.refuse("InvalidType", "custom_fields_values")
+        return {}
+    wanted: dict[int, Record | None] = {}
+    for index, entry in enumerate(given):
+        path = f"custom_fields_values.{index}"
+        field = _field(account, kind, item, entry, path)
+        if field is not None:
+            wanted[field["id"]] = _entry(item, field, entry.get("values"), f"{path}.values")
+    return wanted
+
+
+def merged(stored: list[Record] | None, wanted: dict[int, Record | None]) -> list[Record] | None:
+    """Return stored entries with the wanted ones put in; null when nothing is filled (2.2)."""
+    entries = {entry["field_id"]: entry for entry in stored or ()}
+    for field_id, entry in wanted.items():
+        if entry is None:
+            entries.pop(field_id, None)
+        else:
+            entries[field_id] = entry
+    return list(entries.values()) or None
+
+
+def _field(account: KommoAccount, kind: str, item: Item, entry: Any, path: str) -> Record | None:
+    if not isinstance(entry, dict):
+        item.refuse("InvalidType", path)
+        return None
+    if "field_id" not in entry and "field_code" not in entry:
+        item.refuse("FieldMissing", f"{path}.field_id")
+        return None
+    named = "field_id" if "field_id" in entry else "field_code"
+    field = account.field(kind, field_id=entry.get("field_id"), code=entry.get("field_code"))
+    if field is None:
+        item.refuse("NotSupportedChoice", f"{path}.{named}")
+    return field
+
+
+def _entry(item: Item, field: Record, values: Any, path: str) -> Record | None:
+    if values is None or (values == [] and EMPTY_VALUES_CLEAR):
+        return None
+    if not isinstance(values, list):
+        item.refuse("InvalidType", path)
+        return None
+    read = []
+    for index, value in enumerate(values):
+        try:
+            read.append(_read_back(field, value))
+        except _ValueRefusedError as bad:
+            item.refuse(bad.code, f"{path}.{index}.{bad.key}")
+    return {
+        "field_id": field["id"],
+        "field_name": field["name"],
+        "field_code": field.get("code"),
+        "field_type": field["type"],
+        "values": read,
+        "is_computed": False,
+    }
+
+
+def _read_back(field: Record, given: Any) -> Record:
+    """Return a written value as it is read back. Raises _ValueRefusedError."""
+    if not isinstance(given, dict):
+        raise _ValueRefusedError("InvalidType")
+    kind = field["type"]
+    if kind in OBJECTS:
+        return given
+    if kind in CHOICES:
+        return _chosen(field, given)
+    if "value" not in given:
+        raise _ValueRefusedError("FieldMissing")
+    if kind == "multitext":
+        return _multitext(field, given)
+    extra = sorted(given.keys() - {"value"})
+    if extra:
+        raise _ValueRefusedError("FieldNotExpected", extra[0])
+    return {"value": _scalar(kind, given["value"])}
+
+
+def _scalar(kind: str, value: Any) -> str | bool | int:
+    if kind == "checkbox":
+        if not isinstance(value, bool):
+            raise _ValueRefusedError("InvalidType")
+        return value
+    if kind in NUMBERS:
+        return _number(value)
+    if kind in DATES:
+        return _moment(value)
+    if not isinstance(value, str) and (TEXT_TAKES_STRINGS_ONLY or not is_a(value, int)):
+        raise _ValueRefusedError("InvalidType")
+    return str(value)
+
+
+def _number(value: Any) -> str:
+    """Return a number as text: that is how Kommo reads numeric fields back."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise _ValueRefusedError("InvalidType")
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        raise _ValueRefusedError("InvalidType") from None
+    if not number.is_finite():
+        raise _ValueRefusedError("InvalidType")
+    return str(value)
+
+
+def _moment(value: Any) -> int:
+    """Return seconds from seconds or an RFC-3339 text."""
+    if is_a(value, int):
+        return int(value)
+    try:
+        return int(datetime.fromisoformat(value).timestamp())
+    except (TypeError, ValueError):
+        raise _ValueRefusedError("InvalidType") from None
+
+
+def _chosen(field: Record, given: Record) -> Record:
+    for key, own in (("enum_id", "id"), ("enum_code", "code"), ("value", "value")):
+        if key not in given:
+            continue
+        if key == "enum_code" and given[key] is None:
+            raise _ValueRefusedError("FieldNotExpected", key)  # copied from a read (Krukov/amocrm_api 68)
+        for option in field.get("enums") or ():
+            if option.get(own) == given[key]:
+                return {"value": option["value"], "enum_id": option["id"], "enum_code": option.get("code")}
+        raise _ValueRefusedError("NotSupportedChoice", key)
+    raise _ValueRefusedError("FieldMissing")
+
+
+def _multitext(field: Record, given: Record) -> Record:
+    if not isinstance(given["value"], str):
+        raise _ValueRefusedError("InvalidType")
+    options = field.get("enums") or []
+    default = options[0] if options else {"id": 0, "value": "WORK"}
+    for key, own in (("enum_id", "id"), ("enum_code", "value")):
+        if key in given:
+            option = next((o for o in options if o[own] == given[key]), None)
+            if option is None:
+                raise _ValueRefusedError("NotSupportedChoice", key)
+            break
+    else:
+        option = default
+    return {"value": given["value"], "enum_id": option["id"], "enum_code": option["value"]}
+
+
+# --- definitions ----------------------------------------------------------------------------------
+def prepare_field(account: KommoAccount, kind: str, raw: Record) -> Record:
+    """Return a new field definition, checked but not filed. Raises Refused."""
+    item = Item(raw)
+    item.only(FIELD_KEYS)
+    item.need("name", "type")
+    item.types({"name": str, "type": str, "sort": int, "enums": list}, nullable=("enums",))
+    if isinstance(raw.get("type"), str) and raw["type"] not in FIELD_TYPES:
+        item.refuse("NotSupportedChoice", "type")
+    item.finish()
+    return new_field(account, kind, raw)
+
+
+def new_field(account: KommoAccount, kind: str, raw: Record) -> Record:
+    """Return a full definition under a new id; enum options get ids of their own."""
+    options = [{**option, "id": account.next_id("enums")} for option in raw.get("enums") or ()]
+    return {
+        "id": account.next_id("custom_fields"),
+        "name": raw["name"],
+        "type": raw["type"],
+        "account_id": account.account_id,
+        "code": raw.get("code"),
+        "sort": raw.get("sort", 500 + len(account.custom_fields[kind])),
+        "is_api_only": raw.get("is_api_only", False),
+        "is_predefined": False,
+        "is_deletable": True,
+        "enums": options or None,
+        "group_id": raw.get("group_id"),
+        "required_statuses": raw.get("required_statuses"),
+        "hidden_statuses": [],
+        "settings": None,
+        "remind": None,
+        "currency": raw.get("currency"),
+        "triggers": [],
+        "entity_type": kind,
+    }

@@ -1,0 +1,1 @@
+"""The Lemon Squeezy half: store, products, orders, subscriptions, and their REST API."""

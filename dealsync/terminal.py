@@ -1,0 +1,61 @@
+"""A report for people at a terminal: readable at 80 columns and in a pipe."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from dealsync.report import DRIFT_WORDS, Report
+
+ROWS = 30
+"""Actions shown; `--json` shows them all."""
+
+
+def print_report(report: Report) -> None:
+    """Print what was out of step, what is to be done or was done, and what waits for a person."""
+    console = Console(highlight=False, soft_wrap=False)
+    console.print(report.headline(), style="bold")
+    _print_drift(console, report)
+    _print_actions(console, report)
+    _print_reviews(console, report)
+    for action in report.troubled[:ROWS]:
+        outcome = report.outcomes.get(action.key)
+        console.print(f"Not done: {action.key}: {(outcome.error if outcome else None) or 'not sent'}", style="red")
+    for refusal in report.plan.refusals[:ROWS]:
+        console.print(f"Left alone: {refusal.source}, deal {refusal.lead_id}: {refusal.reason} ({refusal.rule})")
+    for remark in report.remarks():
+        console.print(remark)
+    seconds = (report.finished_at - report.started_at).total_seconds()
+    console.print(f"Run {report.run_id}: {seconds:.1f} s, {sum(report.requests.values())} requests", style="dim")
+
+
+def _print_drift(console: Console, report: Report) -> None:
+    found = {name: count for name, count in report.plan.drift.items() if count}
+    if not found:
+        console.print("Nothing is out of step.")
+        return
+    console.print("Out of step when the run began:")
+    for name, count in found.items():
+        console.print(f"  {count:>6}  {DRIFT_WORDS[name]}")
+
+
+def _print_actions(console: Console, report: Report) -> None:
+    if not report.plan.actions:
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("action", "order", "deal", "state", "reason"):
+        table.add_column(name, overflow="fold", no_wrap=name != "reason")
+    for action in report.plan.actions[:ROWS]:
+        outcome = report.outcomes.get(action.key)
+        lead_id = action.lead_id or (outcome.lead_id if outcome else None)
+        row = (action.kind.value, action.order_id, str(lead_id or "new"), report.state_of(action), action.reason)
+        table.add_row(*row)
+    console.print(table)
+    if len(report.plan.actions) > ROWS:
+        console.print(f"... and {len(report.plan.actions) - ROWS} more actions; --json lists them all")
+
+
+def _print_reviews(console: Console, report: Report) -> None:
+    for review in report.plan.reviews[:ROWS]:
+        deals = ", ".join(map(str, review.candidates)) or "none"
+        console.print(f"A person must place order {review.order_id} (possible deals: {deals}): {review.reason}")

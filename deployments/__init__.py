@@ -1,0 +1,1 @@
+"""How the flows get to a server."""

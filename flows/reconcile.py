@@ -1,0 +1,48 @@
+"""Poll both sides -> diff -> plan -> apply -> report. `dealsync/reconcile.py` tells the same story without Prefect."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, date, datetime, time
+from typing import Annotated
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+from pydantic import Field
+
+from dealsync.errors import RunInProgress
+from dealsync.poll import Reach
+from dealsync.run import open_run
+from tasks.apply import apply_plan
+from tasks.plan import compare
+from tasks.poll import read_kommo, read_lemon_squeezy
+from tasks.record import record_intent, settle_doubts
+from tasks.report import publish_plan, publish_report
+
+Apply = Annotated[bool, Field(description="Write to Kommo. Off: plan only, nothing is sent.")]
+Deep = Annotated[bool, Field(description="Read every page again, not only what is new.")]
+Since = Annotated[date | None, Field(description="Read orders made on or after this day (UTC).")]
+MaxChanges = Annotated[int, Field(ge=0, description="A plan that touches more deals than this sends nothing.")]
+
+
+@flow(name="reconcile")
+async def reconcile(
+    apply: Apply = False, deep: Deep = False, since: Since = None, max_changes: MaxChanges = 200
+) -> State[str]:
+    """Bring Kommo deals in line with Lemon Squeezy orders. Plans only, unless `apply` is true."""
+    reach = Reach(deep, datetime.combine(since, time(), UTC) if since else None)
+    try:
+        async with open_run("reconcile", progress=get_run_logger().debug) as run:
+            await settle_doubts(run)
+            await asyncio.gather(read_lemon_squeezy(run, reach), read_kommo(run, reach))
+            plan = await compare(run)
+            await publish_plan(run, plan)
+            if apply:
+                plan.ensure_within(max_changes)
+                outcomes = await apply_plan(run, await record_intent(run, plan))
+            report = await publish_report(run, plan, outcomes if apply else None)
+    except RunInProgress as busy:
+        return Completed(name="Skipped", message=str(busy))
+    report.raise_if_failed()
+    return Completed(message=report.headline())

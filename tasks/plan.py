@@ -1,0 +1,16 @@
+"""Mirror -> plan."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from dealsync import planning
+from dealsync.core.plan import Plan
+from dealsync.run import Run
+
+
+@task(name="plan", cache_policy=NO_CACHE)
+async def compare(run: Run) -> Plan:
+    """What is to be done, from what is stored. Pure apart from reading the mirror."""
+    return planning.make_plan(run)

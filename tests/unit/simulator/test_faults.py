@@ -1,0 +1,94 @@
+"""Rate limits, the block, and one-shot faults."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from dealsync.simulator.server import Simulator
+from tests.unit.simulator.bench import Bench
+
+
+def test_kommo_limit__is_seven_in_a_second_then_429_then_a_block(fresh: Bench) -> None:
+    fresh.set(kommo_limit_enabled=True)
+    answers = [fresh.kommo.get("/account") for _ in range(29)]
+    assert [answer.status_code for answer in answers] == [200] * 7 + [429] * 21 + [403]
+    refused = answers[7]
+    assert refused.json()["retry_after"] == 300
+    assert "retry-after" not in refused.headers
+    blocked = answers[-1]
+    assert blocked.headers["content-type"].startswith("text/html")
+    token = fresh.kommo.post("http://test/kommo/oauth2/access_token", json={"code": "x"})
+    assert token.status_code == 403
+    assert fresh.control.get("/requests").json()["refused_429"]["kommo"] == 21
+    fresh.control.post("/requests/reset")
+    assert fresh.kommo.get("/account").status_code == 200
+
+
+def test_injection__hits_only_what_matches_and_only_so_often(fresh: Bench) -> None:
+    fault = {"api": "kommo", "method": "GET", "path": "/api/v4/leads", "times": 2, "status": 503, "html": True}
+    fresh.control.post("/faults", json={"inject": fault})
+    assert fresh.kommo.get("/contacts").status_code == 200
+    answers = [fresh.kommo.get("/leads") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [503, 503, 200]
+    assert answers[0].headers["content-type"].startswith("text/html")
+
+
+def test_injection__null_forgets_what_is_pending(fresh: Bench) -> None:
+    fresh.control.post("/faults", json={"inject": [{"api": "lemonsqueezy"}, {"api": "kommo"}]})
+    fresh.control.post("/faults", json={"inject": None})
+    assert fresh.kommo.get("/account").status_code == 200
+
+
+def test_injection__apply_then_504_applies(fresh: Bench) -> None:
+    fresh.control.post("/faults", json={"inject": {"api": "kommo", "method": "PATCH", "how": "apply_then_504"}})
+    assert fresh.kommo.patch("/leads/10001", json={"name": "done"}).status_code == 504
+    assert fresh.kommo.get("/leads/10001").json()["name"] == "done"
+
+
+def test_injection__drops_real_connections(server: Simulator) -> None:
+    headers = {"authorization": f"Bearer {server.world.secrets.kommo.token}"}
+    with httpx.Client(base_url=f"{server.url}/kommo/api/v4", headers=headers) as client:
+        for how, name in (("apply_then_drop", "applied"), ("drop", "not applied")):
+            server.world.faults.update({"inject": {"api": "kommo", "method": "PATCH", "how": how}})
+            with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+                client.patch("/leads/10001", json={"name": name})
+        assert client.get("/leads/10001").json()["name"] == "applied"
+
+
+def test_server__answers_at_its_url_with_its_environment(server: Simulator) -> None:
+    told = server.environment()
+    headers = {"authorization": f"Bearer {told['LEMON_SQUEEZY_API_KEY']}"}
+    body = httpx.get(f"{told['LEMON_SQUEEZY_API_URL']}/v1/users/me", headers=headers).json()
+    assert body["links"]["self"].startswith(server.url)
+    store = httpx.get(f"{told['LEMON_SQUEEZY_API_URL']}/v1/stores/{told['LEMON_SQUEEZY_STORE_ID']}", headers=headers)
+    assert store.status_code == 200
+    headers = {"authorization": f"Bearer {told['KOMMO_TOKEN']}"}
+    assert httpx.get(f"{told['KOMMO_API_URL']}/api/v4/account", headers=headers).status_code == 200
+    assert told["KOMMO_DOMAIN"] == "simulated.kommo.com"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve__stops_cleanly_on_a_signal(number: signal.Signals) -> None:
+    ready = "on_ready=lambda simulator: print(simulator.url, flush=True)"
+    program = f"from dealsync.simulator.server import serve; serve(port=0, orders=5, {ready})"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert httpx.get(f"{url}/control").status_code == 200
+        process.send_signal(number)
+        assert process.wait(10) == 0
+
+
+def test_server__refuses_a_taken_port(server: Simulator) -> None:
+    port = int(server.url.rpartition(":")[2])
+    with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"), Simulator.running(port=port):
+        pass
+
+
+def test_server__refuses_a_folder_without_samples(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no recorded payloads"), Simulator.running(samples=tmp_path):
+        pass
