@@ -6,18 +6,18 @@ is there or is not. What is found counts as applied, what is not (after the lag)
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.kommo.normalise import Written
-from dealsync.core.assumptions import CLOCK_SKEW
+from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_READ_LAG
 from dealsync.core.models import Deal, Link, Tier, normal_email
 from dealsync.core.plan import Action, DealChange, Doubt, Kind, NewContact, NewDeal, Outcome, State
 from dealsync.core.texts import reference
 from dealsync.ledger.runs import utc_now
-from dealsync.poll import wait_out_lag
 from dealsync.run import Run
 
 NOT_FOUND = "the answer was lost, and reading Kommo shows that it did not happen"
@@ -44,7 +44,7 @@ async def settle_doubts(run: Run) -> int:
 
 async def look_up(run: Run, doubts: Sequence[Doubt]) -> Settled:
     """Read Kommo, after its lag, for each action; all of them end as applied or failed. Raises Unreachable."""
-    await wait_out_lag(run, max((d.sent_at for d in doubts), default=None))
+    await _wait_out_lag(max((d.sent_at for d in doubts), default=utc_now() - KOMMO_READ_LAG))
     actions = [d.action for d in doubts]
     since = min((d.sent_at for d in doubts), default=utc_now()) - CLOCK_SKEW
     outcomes = [
@@ -64,6 +64,12 @@ def new_deal_link(action: Action, lead_id: int | None) -> Link:
     if lead_id is None:
         raise ValueError(f"{action.key} made no deal")
     return Link(action.order_id, lead_id, Tier.SELF_SERVE, "dealsync created this deal for the order")
+
+
+async def _wait_out_lag(newest_write_at: datetime) -> None:
+    """Wait until the newest write in doubt must be visible to reads: only then does "absent" count."""
+    left = newest_write_at + KOMMO_READ_LAG - utc_now()
+    await asyncio.sleep(max(0.0, min(left, KOMMO_READ_LAG).total_seconds()))
 
 
 def _of(actions: Iterable[Action], kind: Kind) -> list[Action]:

@@ -119,15 +119,14 @@ class LocalPrefect:
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Send a request that may be repeated: a young or busy server answers 503 for moments."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(httpx.HTTPError),
+            stop=stop_after_delay(START_TIMEOUT_S),
+            wait=wait_fixed(0.5),
+            reraise=True,
+        )
         try:
-            for attempt in Retrying(
-                retry=retry_if_exception_type(httpx.HTTPError),
-                stop=stop_after_delay(30),
-                wait=wait_fixed(0.5),
-                reraise=True,
-            ):
-                with attempt:
-                    return self._http.request(method, path, json=body).raise_for_status().json()
+            return retrying(lambda: self._http.request(method, path, json=body).raise_for_status().json())
         except httpx.HTTPError as error:
             raise DemoError(f"Prefect does not answer {method} {path}: {error}") from error
 

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 from dealsync.apis.lemonsqueezy.client import Page
 from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_LIST_OVERLAP, KOMMO_READ_LAG, LS_PAGE_SIZE
-from dealsync.ledger.runs import Watermark, utc_now
+from dealsync.ledger.runs import Watermark
 from dealsync.run import Run
 
 REFUND_WINDOW = timedelta(days=120)
@@ -164,12 +164,3 @@ async def _poll_contacts(run: Run, reach: Reach) -> int:
         run.progress(f"Kommo contacts: {count} read")
     runs.set_watermark("contacts", Watermark(run.started_at, 0))
     return count
-
-
-async def wait_out_lag(run: Run, newest_write_at: datetime | None) -> None:
-    """Wait until the newest write of an unknown outcome must be visible to reads."""
-    if newest_write_at is None:
-        return
-    left = (newest_write_at + KOMMO_READ_LAG - utc_now()).total_seconds()
-    if left > 0:
-        await asyncio.sleep(min(left, KOMMO_READ_LAG.total_seconds()))
