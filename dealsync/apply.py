@@ -80,17 +80,21 @@ async def _create_contacts(run: Run, actions: Sequence[Action]) -> list[Outcome]
 
 async def _create_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
     field_ids = run.directory.field_ids
-    companions = {a.source: a for a in actions if a.kind is Kind.FIELDS and a.lead_id is None}
+    companions: dict[str, list[Action]] = {}
+    for action in actions:
+        if action.lead_id is None and isinstance(action.change, DealChange):
+            companions.setdefault(action.source, []).append(action)
     creations = [(a, a.change) for a in actions if isinstance(a.change, NewDeal)]
     contact_ids = run.store.journal.result_ids(d.contact_key for _, d in creations if d.contact_key)
     parcels, orphans = [], []
     for action, deal in creations:
         contact_id = contact_ids.get(deal.contact_key) if deal.contact_key else deal.contact_id
-        carried = (action, companions[action.source]) if action.source in companions else (action,)
+        carried = (action, *companions.get(action.source, ()))
         if deal.contact_key and contact_id is None:
             orphans.append((Parcel(action.key, {}, carried), Result(State.FAILED, error="its contact was not created")))
             continue
-        parcels.append(Parcel(action.key, render.new_deal(deal, contact_id, field_ids, action.key), carried))
+        body = render.new_deal(deal, _changes(carried), contact_id, field_ids, action.key)
+        parcels.append(Parcel(action.key, body, carried))
     results = await _deliver(run, parcels, _creating(run.kommo.create_deals), "new deals")
     run.store.mirror.keep_deals([_as_created(p, r.result_id) for p, r in results if r.result_id is not None])
     links = [new_deal_link(p.actions[0], r.result_id) for p, r in results if r.result_id is not None]

@@ -141,9 +141,9 @@ class Transport:
         error = state.outcome.exception() if state.outcome else None
         asked = getattr(error, "wait_s", None)
         if asked is None:
-            return wait_exponential_jitter(initial=self._retry_wait_s, max=LONGEST_WAIT_S, jitter=self._retry_wait_s)(
-                state
-            )
+            return wait_exponential_jitter(
+                multiplier=self._retry_wait_s, max=LONGEST_WAIT_S, jitter=self._retry_wait_s
+            )(state)
         if asked > LONGEST_WAIT_S:
             raise Unreachable(f"{self.api} asks to wait {asked:.0f} s; try again later", status=429) from error
         return float(asked)

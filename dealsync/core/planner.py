@@ -13,8 +13,8 @@ from dealsync.core import texts
 from dealsync.core.diff import differing, drift, sales
 from dealsync.core.mapping import deal_fields, fields_digest
 from dealsync.core.match import Matches, match
-from dealsync.core.models import WON_STATUS_ID, Order, Subscription, normal_email
-from dealsync.core.plan import Action, DealChange, Kind, NewContact, NewDeal, Note, Plan, Refusal, Unfinished
+from dealsync.core.models import WON_STATUS_ID, Deal, Order, Subscription, normal_email
+from dealsync.core.plan import Action, DealChange, Kind, NewContact, NewDeal, Plan, Refusal, Unfinished
 from dealsync.core.policy import Policy
 from dealsync.core.rules import Case, decide
 from dealsync.core.tables import Tables, deal_of, order_of, subscription_of
@@ -24,6 +24,7 @@ RESUMED_KINDS = (Kind.TAG, Kind.NOTE, Kind.TASK)
 """Kinds that are sent as they were meant, even when nothing would plan them again: they tell of a fact. What
 changes a deal's state is always planned anew, from today's facts."""
 SELF_SERVE_TAG = "ls:self-serve"
+NOBODY_KNOWN = "no deal carries this order, and no deal of a contact with the buyer's e-mail fits it"
 T = TypeVar("T")
 
 
@@ -40,7 +41,7 @@ def make_plan(tables: Tables, policy: Policy, now: datetime, unfinished: Unfinis
         for out in decide(case)
     ]
     actions = [out for out in outcomes if isinstance(out, Action)]
-    actions += _self_serve(matches, tables, policy, states, unfinished)
+    actions += _self_serve(matches, tables, policy, states, unfinished, now)
     actions += _resumed(unfinished.actions, actions, matches)
     in_mode = tables.orders["test_mode"] == policy.test_mode
     return Plan(
@@ -79,7 +80,12 @@ def _by_id(table: pd.DataFrame, column: str, ids: pd.Series, build: Callable[[An
 
 
 def _self_serve(
-    matches: Matches, tables: Tables, policy: Policy, states: Mapping[str, str], unfinished: Unfinished
+    matches: Matches,
+    tables: Tables,
+    policy: Policy,
+    states: Mapping[str, str],
+    unfinished: Unfinished,
+    now: datetime,
 ) -> list[Action]:
     """A won deal for every paid order that nobody in Kommo is known for, and a contact where there is none."""
     started = {s.order_id: s for s in map(subscription_of, _started(tables, matches).itertuples(index=False))}
@@ -100,14 +106,11 @@ def _self_serve(
         if email and email not in contacts and email not in made:
             made[email] = f"order:{order.id}:contact"
             actions.append(_new_contact(order, made[email], owner))
-        actions += _new_deal(
-            order,
-            started.get(order.id),
-            policy,
-            owner,
-            contact_id=contacts.get(email),
-            contact_key=made.get(email),
+        deal = _new_deal(
+            order, started.get(order.id), policy, owner, contact_id=contacts.get(email), contact_key=made.get(email)
         )
+        actions.append(deal)
+        actions += _companions(order, started.get(order.id), deal, policy, states, now)
     return actions
 
 
@@ -125,9 +128,7 @@ def _new_deal(
     *,
     contact_id: int | None,
     contact_key: str | None,
-) -> list[Action]:
-    source, fields = f"order:{order.id}", deal_fields(order, subscription)
-    evidence = "no deal carries this order, and no deal of a contact with the buyer's e-mail fits it"
+) -> Action:
     known = contact_id is not None
     deal = NewDeal(
         name=f"{texts.product_name(order)}, order {order.number}",
@@ -135,30 +136,43 @@ def _new_deal(
         status_id=WON_STATUS_ID,
         price=order.total.whole if order.total.currency == policy.account_currency else None,
         responsible_user_id=owner,
-        fields=fields,
+        fields=deal_fields(order, subscription),
         tags=(SELF_SERVE_TAG,),
         contact_id=contact_id,
         contact_key=None if known else contact_key,
     )
     reason = f"paid without a deal; the buyer's contact is {'known' if known else 'new'}"
-    actions = [Action(f"{source}:deal", Kind.CREATE_DEAL, source, None, reason, evidence, deal)]
-    written = Action(
-        f"{source}:fields:{fields_digest(fields)}",
-        Kind.FIELDS,
-        source,
-        None,
-        "LS fields of the new deal",
-        evidence,
-        DealChange(fields=fields),
+    source = f"order:{order.id}"
+    return Action(f"{source}:deal", Kind.CREATE_DEAL, source, None, reason, NOBODY_KNOWN, deal)
+
+
+def _companions(
+    order: Order,
+    subscription: Subscription | None,
+    creation: Action,
+    policy: Policy,
+    states: Mapping[str, str],
+    now: datetime,
+) -> list[Action]:
+    """What goes with a new deal: its fields, and all that the rules would say of it once it is there."""
+    if not isinstance(new := creation.change, NewDeal):
+        raise TypeError(f"{creation.key} creates no deal")
+    key = f"{creation.source}:fields:{fields_digest(new.fields)}"
+    change = DealChange(fields=new.fields)
+    written = Action(key, Kind.FIELDS, creation.source, None, "LS fields of the new deal", NOBODY_KNOWN, change)
+    to_be = Deal(
+        lead_id=0,
+        name=new.name,
+        pipeline_id=new.pipeline_id,
+        status_id=new.status_id,
+        price=new.price or 0,
+        responsible_user_id=new.responsible_user_id,
+        created_at=now,
+        updated_at=now,
+        fields=new.fields,
     )
-    actions.append(written)
-    if policy.notifies(order.created_at):
-        key = f"{source}:note:paid"
-        text = texts.render("paid", key, order, locale=policy.locale)
-        actions.append(
-            Action(key, Kind.NOTE, source, None, "the payment is not noted on the deal yet", evidence, Note(text))
-        )
-    return actions
+    case = Case(order, to_be, subscription, NOBODY_KNOWN, order.id, states, policy, now)
+    return [written, *(replace(out, lead_id=None) for out in decide(case) if isinstance(out, Action))]
 
 
 def _started(tables: Tables, matches: Matches) -> pd.DataFrame:

@@ -33,14 +33,21 @@ def deal_change(lead_id: int, changes: Iterable[DealChange], field_ids: Mapping[
     return body
 
 
-def new_deal(deal: NewDeal, contact_id: int | None, field_ids: Mapping[str, int], request_id: str) -> Body:
-    """Return one POST item of a deal with its main contact."""
+def new_deal(
+    deal: NewDeal,
+    changes: Iterable[DealChange],
+    contact_id: int | None,
+    field_ids: Mapping[str, int],
+    request_id: str,
+) -> Body:
+    """Return one POST item of a deal with its main contact, and with the tags of changes that travel with it."""
+    tags = dict.fromkeys((*deal.tags, *(tag for change in changes for tag in change.tags_to_add)))
     body: Body = {
         "name": deal.name,
         "pipeline_id": deal.pipeline_id,
         "status_id": deal.status_id,
         "custom_fields_values": _field_values(deal.fields, field_ids),
-        "_embedded": {"tags": [{"name": tag} for tag in deal.tags]},
+        "_embedded": {"tags": [{"name": tag} for tag in tags]},
         "request_id": request_id,
     }
     if deal.price is not None:

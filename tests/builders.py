@@ -1,0 +1,239 @@
+"""Values for tests: name what matters, the rest is ordinary. And `World`, a Kommo account held in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+
+from dealsync.core.mapping import FIELD_KEYS
+from dealsync.core.models import (
+    Contact,
+    Deal,
+    Link,
+    Money,
+    Order,
+    OrderStatus,
+    Subscription,
+    Tier,
+    normal_email,
+)
+from dealsync.core.plan import Action, DealChange, NewContact, NewDeal, Plan
+from dealsync.core.policy import Policy
+from dealsync.core.tables import (
+    CONTACT_EMAIL_COLUMNS,
+    DEAL_COLUMNS,
+    LEAD_CONTACT_COLUMNS,
+    LEDGER_COLUMNS,
+    LINK_COLUMNS,
+    ORDER_COLUMNS,
+    SUBSCRIPTION_COLUMNS,
+    Tables,
+)
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+SALES, PARTNERS = 7001, 7002
+NEW, INVOICE_SENT, ATTENTION, WON, LOST = 70011, 70013, 70014, 142, 143
+STORE = "4101"
+
+INTEGERS = {
+    "lead_id",
+    "number",
+    "total_minor",
+    "refunded_minor",
+    "quantity",
+    "pipeline_id",
+    "status_id",
+    "price",
+    "contact_id",
+}
+TIMES = {"created_at", "updated_at", "closed_at", "refunded_at", "renews_at", "ends_at"}
+BOOLEANS = {"test_mode", "is_deleted"}
+
+
+def policy(**changes: Any) -> Policy:
+    """Return the policy of an ordinary account."""
+    ordinary = Policy(
+        store_id=STORE,
+        test_mode=False,
+        pipeline_ids=frozenset({SALES}),
+        home_pipeline_id=SALES,
+        invoice_status_id=INVOICE_SENT,
+        attention_status_id=ATTENTION,
+        account_currency="USD",
+        owners=(501, 502, 503),
+    )
+    return replace(ordinary, **changes)
+
+
+def order(
+    order_id: int | str = 17, *, total: int = 49000, currency: str = "USD", refunded: int = 0, **changes: Any
+) -> Order:
+    """Return a paid order of yesterday; amounts in minor units."""
+    created_at = changes.pop("created_at", NOW - timedelta(days=1))
+    ordinary = Order(
+        id=str(order_id),
+        store_id=STORE,
+        number=1000,
+        status=OrderStatus.PAID,
+        total=Money(total, currency),
+        refunded=Money(refunded, currency),
+        user_email="ann@example.com",
+        user_name="Ann Example",
+        product_name="Pro",
+        variant_name="Yearly",
+        variant_id="31",
+        quantity=1,
+        test_mode=False,
+        created_at=created_at,
+        updated_at=created_at,
+    )
+    return replace(ordinary, **changes)
+
+
+def subscription(subscription_id: int | str = 9, *, order_id: int | str = 17, **changes: Any) -> Subscription:
+    """Return an active subscription started by an order."""
+    ordinary = Subscription(
+        id=str(subscription_id),
+        store_id=STORE,
+        order_id=str(order_id),
+        subscription_status="active",
+        user_email="ann@example.com",
+        product_name="Pro",
+        variant_name="Yearly",
+        test_mode=False,
+        created_at=NOW - timedelta(days=1),
+        updated_at=NOW - timedelta(days=1),
+    )
+    return replace(ordinary, **changes)
+
+
+def deal(lead_id: int = 31, *, contacts: Iterable[int] = (81,), **changes: Any) -> Deal:
+    """Return an open deal of last week in the sales pipeline that asks 490."""
+    ordinary = Deal(
+        lead_id=lead_id,
+        name=f"Deal {lead_id}",
+        pipeline_id=SALES,
+        status_id=NEW,
+        price=490,
+        responsible_user_id=502,
+        created_at=NOW - timedelta(days=7),
+        updated_at=NOW - timedelta(days=2),
+        contact_ids=tuple(contacts),
+    )
+    changed = replace(ordinary, **changes)
+    return replace(changed, closed_at=NOW - timedelta(hours=23)) if not changed.is_open else changed
+
+
+def contact(contact_id: int = 81, *emails: str) -> Contact:
+    """Return a contact with these e-mails; Ann's, if none is given."""
+    normal = tuple(normal_email(email) for email in emails or ("ann@example.com",))
+    return Contact(contact_id, f"Contact {contact_id}", normal, 502, NOW - timedelta(days=7))
+
+
+@dataclass(frozen=True)
+class World:
+    """Orders, and a Kommo account with its ledger: what the planner is given, and what its plans change."""
+
+    orders: tuple[Order, ...] = ()
+    deals: tuple[Deal, ...] = ()
+    contacts: tuple[Contact, ...] = ()
+    subscriptions: tuple[Subscription, ...] = ()
+    links: tuple[Link, ...] = ()
+    states: tuple[tuple[str, str], ...] = ()  # ledger state by key
+
+    def tables(self) -> Tables:
+        """Return the world as the planner's tables."""
+        return Tables(
+            orders=_frame(ORDER_COLUMNS, map(_order_row, self.orders)),
+            subscriptions=_frame(SUBSCRIPTION_COLUMNS, map(_subscription_row, self.subscriptions)),
+            deals=_frame(DEAL_COLUMNS, map(_deal_row, self.deals)),
+            contact_emails=_frame(CONTACT_EMAIL_COLUMNS, ((c.contact_id, e) for c in self.contacts for e in c.emails)),
+            lead_contacts=_frame(LEAD_CONTACT_COLUMNS, ((d.lead_id, c) for d in self.deals for c in d.contact_ids)),
+            links=_frame(LINK_COLUMNS, ((x.order_id, x.lead_id, x.tier.value, x.evidence) for x in self.links)),
+            ledger=_frame(LEDGER_COLUMNS, ((key, "", state, "", 0) for key, state in self.states)),
+        )
+
+    def deal(self, lead_id: int) -> Deal:
+        """Return a deal by id."""
+        return next(d for d in self.deals if d.lead_id == lead_id)
+
+    def after(self, plan: Plan) -> World:
+        """Return the world after Kommo accepted the whole plan."""
+        deals = {d.lead_id: d for d in self.deals}
+        contacts = {c.contact_id: c for c in self.contacts}
+        links = {x.order_id: x for x in (*self.links, *plan.links)}
+        made: dict[str, int] = {}
+        for action in plan.actions:
+            _carry_out(action, deals, contacts, links, made)
+        states = dict(self.states) | {action.key: "applied" for action in plan.actions}
+        return replace(
+            self,
+            deals=tuple(deals.values()),
+            contacts=tuple(contacts.values()),
+            links=tuple(links.values()),
+            states=tuple(states.items()),
+        )
+
+
+def _carry_out(
+    action: Action, deals: dict[int, Deal], contacts: dict[int, Contact], links: dict[str, Link], made: dict[str, int]
+) -> None:
+    change = action.change
+    if isinstance(change, NewContact):
+        made[action.key] = max(contacts, default=80) + 1
+        contacts[made[action.key]] = contact(made[action.key], change.email)
+    elif isinstance(change, NewDeal):
+        lead_id = max(deals, default=30) + 1
+        contact_id = change.contact_id or made.get(change.contact_key or "")
+        deals[lead_id] = Deal(
+            lead_id, change.name, change.pipeline_id, change.status_id, change.price or 0, change.responsible_user_id,
+            NOW, NOW, NOW, (contact_id,) if contact_id else (), change.tags, dict(change.fields),
+        )  # fmt: skip
+        links[action.order_id] = Link(action.order_id, lead_id, Tier.SELF_SERVE, "created")
+    elif isinstance(change, DealChange) and action.lead_id is not None:
+        before = deals[action.lead_id]
+        deals[action.lead_id] = replace(
+            before,
+            pipeline_id=before.pipeline_id if change.pipeline_id is None else change.pipeline_id,
+            status_id=before.status_id if change.status_id is None else change.status_id,
+            price=before.price if change.price is None else change.price,
+            fields={**before.fields, **change.fields},
+            tags=tuple(dict.fromkeys((*before.tags, *change.tags_to_add))),
+            updated_at=NOW,
+        )
+
+
+def _frame(columns: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
+    names = list(columns)
+    values = list(zip(*rows, strict=True)) or [()] * len(names)
+    return pd.DataFrame({name: _series(name, list(column)) for name, column in zip(names, values, strict=True)})
+
+
+def _series(name: str, values: list[Any]) -> pd.Series:
+    if name in TIMES:
+        return pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=True))
+    if name in INTEGERS:
+        return pd.Series(values, dtype="int64")
+    if name in BOOLEANS:
+        return pd.Series(values, dtype="bool")
+    return pd.Series(values, dtype="Int64" if name == "responsible_user_id" else "str")
+
+
+def _order_row(o: Order) -> tuple[Any, ...]:
+    return (
+        o.id, o.store_id, o.number, o.status.value, o.total.minor, o.refunded.minor, o.total.currency, o.user_email,
+        o.user_name, o.product_name, o.variant_name, o.variant_id, o.quantity, o.test_mode, o.created_at, o.updated_at,
+        o.refunded_at, o.receipt_url,
+    )  # fmt: skip
+
+
+def _subscription_row(s: Subscription) -> tuple[Any, ...]:
+    return (s.id, *(getattr(s, name) for name in SUBSCRIPTION_COLUMNS[1:]))
+
+
+def _deal_row(d: Deal) -> tuple[Any, ...]:
+    return (*(getattr(d, name) for name in DEAL_COLUMNS if not name.startswith("ls_")), *map(d.fields.get, FIELD_KEYS))
