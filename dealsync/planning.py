@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 from dealsync.core import planner
 from dealsync.core.plan import Action, Plan
 from dealsync.core.tables import Tables
@@ -9,9 +11,27 @@ from dealsync.ledger.runs import utc_now
 from dealsync.run import Run
 
 
-def make_plan(run: Run) -> Plan:
-    """Return what is to be done, from what is stored. Changes nothing."""
+async def make_plan(run: Run) -> Plan:
+    """Return what is to be done. Changes nothing. Raises Unreachable.
+
+    A list of recent changes lags, so after an incremental poll every deal that the plan would change is read once
+    more by id, and what a person did meanwhile is planned for.
+    """
     run.progress("Comparing")
+    plan, fresh = _plan(run), run.deals_read
+    while stale := {a.lead_id for a in plan.actions if a.lead_id is not None} - fresh:
+        await _read_again(run, stale)
+        fresh |= stale
+        plan = _plan(run)
+    return plan
+
+
+def record_intent(run: Run, plan: Plan) -> tuple[Action, ...]:
+    """Write the plan down before anything is sent; return the actions that are this run's to send."""
+    return run.store.journal.record(plan, run.run_id, utc_now())
+
+
+def _plan(run: Run) -> Plan:
     mirror, journal = run.store.mirror, run.store.journal
     tables = Tables(
         orders=mirror.orders(),
@@ -25,6 +45,7 @@ def make_plan(run: Run) -> Plan:
     return planner.make_plan(tables, run.directory.policy, run.started_at, journal.unfinished())
 
 
-def record_intent(run: Run, plan: Plan) -> tuple[Action, ...]:
-    """Write the plan down before anything is sent; return the actions that are this run's to send."""
-    return run.store.journal.record(plan, run.run_id, utc_now())
+async def _read_again(run: Run, lead_ids: AbstractSet[int]) -> None:
+    deals = await run.kommo.deals_by_id(lead_ids, run.directory.field_keys)
+    run.store.mirror.keep_deals(list(deals.values()))
+    run.store.mirror.mark_deals_deleted(lead_ids - deals.keys())

@@ -146,6 +146,7 @@ async def _poll_deals(run: Run, reach: Reach) -> int:
         seen.update(deal.lead_id for deal in page)
         run.progress(f"Kommo deals: {len(seen)} read")
     if since is None:
+        run.deals_read |= seen
         mirror.mark_absent_deals_deleted(frozenset(seen), before=run.started_at - CLOCK_SKEW - KOMMO_READ_LAG)
     else:
         mirror.mark_deals_deleted(await run.kommo.deleted_deal_ids(since=since))

@@ -23,7 +23,7 @@ async def reconcile(
     async with open_run("reconcile", settings=settings, progress=progress) as run:
         await settle_doubts(run)
         await side_by_side(poll_lemon_squeezy(run, reach), poll_kommo(run, reach))
-        plan = make_plan(run)
+        plan = await make_plan(run)
         if not apply:
             return make_report(run, plan)
         plan.ensure_within(limit)

@@ -43,6 +43,7 @@ class Run:
         self.directory = directory
         self.started_at = started_at
         self.progress = progress
+        self.deals_read: set[int] = set()  # in this run, without a filter or by id: these readings do not lag
 
     @property
     def requests(self) -> dict[str, int]:

@@ -12,5 +12,5 @@ from dealsync.run import Run
 
 @task(name="plan", cache_policy=NO_CACHE)
 async def compare(run: Run) -> Plan:
-    """What is to be done, from what is stored. Pure apart from reading the mirror."""
-    return planning.make_plan(run)
+    """What is to be done. Changes nothing."""
+    return await planning.make_plan(run)

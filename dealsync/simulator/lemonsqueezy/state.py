@@ -112,6 +112,8 @@ class LemonSqueezyStore:
         self._order_number += 1
         identifier = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
         attributes = objects.order(self.store_id, int(customer["id"]), self._order_number, identifier, item, purchase)
+        # Never in the future: a refund right after must not look older than the purchase.
+        attributes["updated_at"] = min(attributes["updated_at"], iso(self.clock.now()))
         order = self.add("orders", attributes, order_id)
         if not purchase.variant["attributes"].get("is_subscription") or purchase.status not in PAYING:
             return Placed(order)

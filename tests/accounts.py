@@ -1,0 +1,108 @@
+"""A simulated pair of accounts with dealsync set up on it, for whole stories without Prefect."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import tomlkit
+
+from dealsync.apis import transport
+from dealsync.poll import Reach
+from dealsync.reconcile import reconcile
+from dealsync.report import Report
+from dealsync.settings import load_environment
+from dealsync.setup import SetUp, Wishes, set_up
+from dealsync.simulator.server import Simulator
+
+SALES, NEW, QUALIFIED, ATTENTION, WON, LOST = 7001, 70011, 70012, 70014, 142, 143
+
+
+class NoPacing:
+    """Lets every request pass at once: the simulator's limits are off in stories, pacing has tests of its own."""
+
+    def __init__(self, *_rate: float) -> None: ...
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, *_error: object) -> None: ...
+
+
+@dataclass
+class Accounts:
+    """Both simulated accounts, and dealsync beside them in `folder`."""
+
+    simulator: Simulator
+    folder: Path
+
+    def init(self, **matching: Any) -> SetUp:
+        """Run `dealsync init`; decide young orders at once, tell of old facts too, unless told otherwise."""
+        done = asyncio.run(set_up(load_environment(), Wishes(), lambda _question, _names: None))
+        config = self.folder / "dealsync.toml"
+        document = tomlkit.parse(config.read_text(encoding="utf-8"))
+        document["matching"] = {"settle_minutes": 0, **matching}
+        document["policy"] = {}
+        config.write_text(tomlkit.dumps(document), encoding="utf-8")
+        return done
+
+    def run(self, *, apply: bool = True, deep: bool = False, max_changes: int = 1000) -> Report:
+        """Reconcile once."""
+        return asyncio.run(
+            reconcile(apply=apply, reach=Reach(deep), max_changes=max_changes, progress=lambda _text: None)
+        )
+
+    def delete(self, lead_id: int) -> None:
+        """Delete a deal, as a person does."""
+        httpx.delete(f"{self.simulator.url}/control/leads/{lead_id}", timeout=10).raise_for_status()
+
+    def control(self, route: str, **body: Any) -> dict[str, Any]:
+        """Do what a person or a buyer does; return the answer."""
+        response = httpx.post(f"{self.simulator.url}/control/{route}", json=body, timeout=10)
+        return dict(response.raise_for_status().json())
+
+    def inject(self, method: str, path: str, **fault: Any) -> None:
+        """Let the next matching Kommo request meet a fault."""
+        self.control("faults", inject={"api": "kommo", "method": method, "path": f"/api/v4{path}", **fault})
+
+    def kommo(self) -> dict[str, Any]:
+        """Return Kommo's whole state."""
+        state = httpx.get(f"{self.simulator.url}/control/state", timeout=30).raise_for_status().json()
+        return dict(state["kommo"])
+
+    def lead(self, lead_id: int) -> dict[str, Any]:
+        """Return a lead as Kommo holds it."""
+        return next(dict(lead) for lead in self.kommo()["leads"] if lead["id"] == lead_id)
+
+    def texts(self, lead_id: int) -> tuple[list[str], list[str]]:
+        """Return the texts of a deal's notes and tasks."""
+        kommo = self.kommo()
+        notes = [n["params"]["text"] for n in kommo["notes"]["leads"] if n["entity_id"] == lead_id]
+        return notes, [t["text"] for t in kommo["tasks"] if t["entity_id"] == lead_id]
+
+    def fields(self, lead_id: int) -> dict[str, str]:
+        """Return a lead's custom fields by name."""
+        names = {f["id"]: f["name"] for f in self.kommo()["custom_fields"]["leads"]}
+        values: list[Mapping[str, Any]] = self.lead(lead_id)["custom_fields_values"] or []
+        return {names[v["field_id"]]: v["values"][0]["value"] for v in values}
+
+    def requests(self) -> dict[str, Any]:
+        """Return the simulator's counts since the last reset."""
+        return dict(httpx.get(f"{self.simulator.url}/control/requests", timeout=10).raise_for_status().json())
+
+
+@contextmanager
+def simulated(monkeypatch: pytest.MonkeyPatch, folder: Path, *, orders: int = 0, **options: Any) -> Iterator[Accounts]:
+    """Run a simulator and point this process's settings at it; `folder` becomes the working folder."""
+    with Simulator.running(seed=1, orders=orders, **options) as simulator:
+        monkeypatch.chdir(folder)
+        for name, value in simulator.environment().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(transport, "AsyncLimiter", NoPacing)
+        simulator.world.faults.update({"kommo_limit_enabled": False, "ls_limit_enabled": False})
+        yield Accounts(simulator, folder)

@@ -1,0 +1,69 @@
+"""A transport whose network and clock are ours: scripted answers, virtual time, no socket and no waiting."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+Answer = httpx.Response | Exception
+Value = TypeVar("Value")
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop in which time jumps to the next timer instead of passing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = 1000.0
+
+    def time(self) -> float:
+        return self._now
+
+    def _run_once(self) -> None:
+        timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        if timers and not self._ready:  # type: ignore[attr-defined]
+            self._now = max(self._now, min(timer.when() for timer in timers))
+        super()._run_once()  # type: ignore[misc]
+
+
+def run(story: Coroutine[Any, Any, Value]) -> Value:
+    """Run a coroutine in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(story)
+
+
+def now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@dataclass
+class Wire:
+    """Answers requests from a script, and keeps them with the virtual time at which each left."""
+
+    answers: Iterator[Answer]
+    requests: list[httpx.Request] = field(default_factory=list)
+    left_at_s: list[float] = field(default_factory=list)
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        self.left_at_s.append(now_s())
+        answer = next(self.answers)
+        if isinstance(answer, Exception):
+            raise answer
+        answer.request = request
+        return answer
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, *answers: Answer) -> Wire:
+    """Put a script in place of the network for every client made from now on."""
+    wire = Wire(iter(answers))
+    send: Callable[[httpx.AsyncHTTPTransport, httpx.Request], Awaitable[httpx.Response]]
+
+    async def send(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        return await wire(request)
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", send)
+    return wire
