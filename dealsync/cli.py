@@ -45,7 +45,7 @@ EXIT_DIFFERENCES = 2
 def main() -> NoReturn:
     """Run the command line; a mistake of the user is one line on standard error, never a traceback."""
     try:
-        app()
+        app(prog_name="dealsync")
     except DealsyncError as error:
         if _state.debug:
             raise

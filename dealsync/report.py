@@ -35,7 +35,7 @@ KIND_WORDS = {
     "task": "tasks set",
 }
 MARKDOWN_ROWS = 500
-"""Actions that the Markdown lists; the JSON has them all."""
+"""Rows that the Prefect UI is given; the JSON has them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,7 @@ class Report:
         ]
         lines += ["", "## Out of step when the run began", "", "| drift | count |", "|---|---|"]
         lines += [f"| {DRIFT_WORDS[name]} | {count} |" for name, count in self.plan.drift.items()]
+        lines += self._markdown_deals()
         if self.troubled:
             lines += ["", "## Not done", "", "| action | state | why |", "|---|---|---|"]
             lines += [f"| `{a.key}` | {self.state_of(a)} | {_cell(self._error(a))} |" for a in self.troubled]
@@ -142,6 +143,22 @@ class Report:
         if remarks:
             lines += ["", "## Remarks", "", *(f"- {remark}" for remark in remarks)]
         return "\n".join(lines) + "\n"
+
+    def _markdown_deals(self) -> list[str]:
+        """What is to be done, or was done, deal by deal."""
+        deals: dict[tuple[str, int | None], list[str]] = {}
+        for action in self.plan.actions:
+            if not self.applied or self.state_of(action) == State.APPLIED:
+                deals.setdefault((action.order_id, self._lead_id(action)), []).append(action.kind.value)
+        if not deals:
+            return []
+        rows = [
+            f"| {self.deal_link(lead_id)} | {order_link(order_id)} | {', '.join(dict.fromkeys(kinds))} |"
+            for (order_id, lead_id), kinds in list(deals.items())[:MARKDOWN_ROWS]
+        ]
+        title = "Done" if self.applied else "To do"
+        more = [f"... and {len(deals) - MARKDOWN_ROWS} more deals"] if len(deals) > MARKDOWN_ROWS else []
+        return ["", f"## {title}", "", "| deal | order | what |", "|---|---|---|", *rows, *more]
 
     def remarks(self) -> list[str]:
         """Return what else a person should know, a sentence each."""

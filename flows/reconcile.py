@@ -20,17 +20,21 @@ from tasks.poll import read_kommo, read_lemon_squeezy
 from tasks.record import record_intent, settle_doubts
 from tasks.report import publish_plan, publish_report
 
-Apply = Annotated[bool, Field(description="Write to Kommo. Off: plan only, nothing is sent.")]
-Deep = Annotated[bool, Field(description="Read every page again, not only what is new.")]
-Since = Annotated[date | None, Field(description="Read orders made on or after this day (UTC).")]
-MaxChanges = Annotated[int, Field(ge=0, description="A plan that touches more deals than this sends nothing.")]
+MaxChanges = Annotated[int, Field(ge=0)]
 
 
 @flow(name="reconcile")
 async def reconcile(
-    apply: Apply = False, deep: Deep = False, since: Since = None, max_changes: MaxChanges = 200
+    apply: bool = False, deep: bool = False, since: date | None = None, max_changes: MaxChanges = 200
 ) -> State[str]:
-    """Bring Kommo deals in line with Lemon Squeezy orders. Plans only, unless `apply` is true."""
+    """Bring Kommo deals in line with Lemon Squeezy orders. Plans only, unless `apply` is true.
+
+    Args:
+        apply: Write to Kommo. Off: plan only, nothing is sent.
+        deep: Read every page again, not only what is new.
+        since: Read orders made on or after this day (UTC).
+        max_changes: A plan that touches more deals than this sends nothing, and the run fails.
+    """
     reach = Reach(deep, datetime.combine(since, time(), UTC) if since else None)
     try:
         async with open_run("reconcile", progress=get_run_logger().debug) as run:

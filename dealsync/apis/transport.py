@@ -22,7 +22,7 @@ from dealsync import __version__
 from dealsync.errors import AnswerLost, ApiError, Banned, Rejected, Unauthorized, UnexpectedAnswer, Unreachable
 
 TIMEOUT = httpx.Timeout(20.0, connect=5.0)
-ATTEMPTS = 5
+ATTEMPTS = 4
 LONGEST_WAIT_S = 60.0
 """An API that asks for more patience than this is handed to the caller, who waits out minutes."""
 
@@ -100,13 +100,13 @@ class Transport:
             ) from error
 
     async def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
-        if self._banned:
-            raise _ban(self.api)
         async with self._limiter:
+            if self._banned:
+                raise _ban(self.api)
             self.requests[f"{self.api} {method} {re.sub(r'/[0-9]+(?=/|$)', '/{id}', path)}"] += 1
             try:
                 response = await self._http.request(method, path, **content)
-            except (httpx.TransportError, asyncio.IncompleteReadError) as error:
+            except (httpx.RequestError, asyncio.IncompleteReadError) as error:
                 raise _TryAgain(f"no answer ({type(error).__name__})") from error
         self._check(response, method, path)
         return response

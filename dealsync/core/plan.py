@@ -14,15 +14,15 @@ from dealsync.errors import UnsafePlan
 
 
 class Kind(StrEnum):
-    """What an action does, in the words of the report."""
+    """What an action does. The order is that in which things are done."""
 
+    CREATE_CONTACT = "create-contact"
+    CREATE_DEAL = "create-deal"
     CLOSE = "close"
     ATTENTION = "attention"
     PRICE = "price"
     FIELDS = "fields"
     TAG = "tag"
-    CREATE_CONTACT = "create-contact"
-    CREATE_DEAL = "create-deal"
     NOTE = "note"
     TASK = "task"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -11,15 +12,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine, delete, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from dealsync.errors import RunInProgress
 from dealsync.ledger.tables import LockRow, RunRow, WatermarkRow
 from dealsync.ledger.upsert import insert
 
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=20)
 """How long a killed run keeps the lock."""
-RENEWALS = 4
-"""Renewals in one lease: a run loses its lock only after this many in a row failed."""
+RENEWAL_S = 4.0
+"""How often a run renews its lease: it loses the lock only after several renewals in a row failed."""
 RETRY_S = 2.0
 """How often a waiting run tries to take the lock."""
 LOCK = "run"
@@ -53,16 +55,17 @@ class Runs:
         """
         run_id = f"{self._clock():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         await self._acquire(run_id, self._clock() + patience)
-        renewing = asyncio.create_task(self._keep_renewing(run_id))
+        done = threading.Event()
+        renewing = threading.Thread(target=self._keep_renewing, args=(run_id, done), name="run lock", daemon=True)
+        renewing.start()
         outcome = "failed"
         try:
             self._begin(run_id, job)
             yield run_id
             outcome = "done"
         finally:
-            renewing.cancel()
-            with suppress(asyncio.CancelledError):
-                await renewing
+            done.set()
+            renewing.join()
             self._end(run_id, outcome)
 
     def ensure_held(self, run_id: str) -> None:
@@ -124,10 +127,12 @@ class Runs:
                 return None
             return db.scalar(select(LockRow.holder).where(LockRow.name == LOCK)) or "another"
 
-    async def _keep_renewing(self, run_id: str) -> None:
-        while True:
-            await asyncio.sleep(LEASE.total_seconds() / RENEWALS)
-            self.ensure_held(run_id)
+    def _keep_renewing(self, run_id: str, done: threading.Event) -> None:
+        """Renew until done, in a thread of its own: a long comparison must not cost the lock."""
+        while not done.wait(RENEWAL_S):
+            # Whether the lock was lost is asked again before every write; a busy database may pass.
+            with suppress(RunInProgress, SQLAlchemyError):
+                self.ensure_held(run_id)
 
     def _begin(self, run_id: str, job: str) -> None:
         with self._engine.begin() as db:

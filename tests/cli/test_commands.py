@@ -1,0 +1,307 @@
+"""The command line as a person types it: a process of its own, its output, its exit code."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from dealsync.simulator.server import Simulator
+
+DESIGNED_KEYS = {"key", "kind", "lead_id", "source", "reason", "evidence", "state"}
+KOMMO = '[kommo]\npipeline = "{}"\ninvoice_status = "Invoice sent"\nattention_status = "{}"\n'
+SECRETS = ("LEMON_SQUEEZY_API_KEY", "KOMMO_TOKEN")
+
+
+@dataclass
+class Shell:
+    """A folder, an environment, and the command."""
+
+    folder: Path
+    environment: dict[str, str]
+    simulator: Simulator
+    outputs: list[str] = field(default_factory=list)
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "dealsync", *arguments],
+            cwd=self.folder,
+            env=clean_environment(self.environment | environment),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+            check=False,
+        )
+        self.outputs += [done.stdout, done.stderr]
+        return done
+
+    def refused(self, *arguments: str, code: int = 1, **environment: Any) -> str:
+        """Run a command that must fail with one line and nothing else; return the line."""
+        done = self.run(*arguments, **environment)
+        assert done.returncode == code, done.stderr
+        assert done.stdout == ""
+        assert done.stderr.startswith("dealsync: ")
+        assert done.stderr.count("\n") == 1, done.stderr
+        return done.stderr
+
+
+def clean_environment(own: Mapping[str, str]) -> dict[str, str]:
+    ours = ("LEMON_SQUEEZY_", "LS_", "KOMMO_", "DEALSYNC_", "PREFECT_")
+    return {n: v for n, v in os.environ.items() if not n.startswith(ours)} | dict(own)
+
+
+@contextmanager
+def opened(folder: Path, orders: int) -> Iterator[Shell]:
+    with Simulator.running(seed=1, orders=orders) as simulator:
+        yield Shell(folder, simulator.environment(), simulator)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    with opened(tmp_path, orders=40) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A set-up account that no test of this module changes."""
+    with opened(tmp_path_factory.mktemp("ready"), orders=40) as found:
+        assert found.run("init", "--yes").returncode == 0
+        yield found
+
+
+def test_cli__the_main_job_from_nothing_to_rest(shell: Shell) -> None:
+    shown = shell.run("init", "--yes")
+    assert shown.returncode == 0, shown.stderr
+    assert "LS order id" in shown.stdout
+    assert "dealsync.toml written" in shown.stdout
+
+    plan = shell.run("plan", "--json", "--exit-code")
+    assert plan.returncode == 2, plan.stderr
+    found = json.loads(plan.stdout)
+    assert set(found) >= {"actions", "reviews", "drift", "run"}
+    assert {frozenset(a) for a in found["actions"]} == {frozenset(DESIGNED_KEYS)}
+    assert {a["state"] for a in found["actions"]} == {"planned"}
+    assert found["drift"]["paid_not_won"] > 0
+    assert set(found["run"]) >= {"id", "started_at", "finished_at", "requests"}
+
+    applied = shell.run("reconcile", "--apply")
+    assert applied.returncode == 0, applied.stderr
+    assert f"{found['drift']['paid_not_won']} deals closed as won" in applied.stdout
+
+    rest = json.loads(shell.run("reconcile", "--apply", "--json").stdout)
+    assert rest["actions"] == []
+    assert rest["drift"]["paid_not_won"] == 0
+    said = "".join(shell.outputs)
+    assert [name for name in SECRETS if shell.environment[name] in said] == []
+    assert "@example" not in said
+
+
+def test_init__a_second_time_changes_nothing_and_keeps_what_a_person_wrote(ready: Shell) -> None:
+    config = ready.folder / "dealsync.toml"
+    own = config.read_text() + "\n[matching]\nwindow_days = 45  # we are slow\n"
+    config.write_text(own)
+    again = ready.run("init", "--yes")
+    assert again.returncode == 0
+    assert "was right already" in again.stdout
+    assert "none, all there" in again.stdout
+    assert config.read_text() == own
+
+
+def test_init__names_of_another_account_can_be_given(shell: Shell) -> None:
+    done = shell.run("init", "--yes", "--pipeline", "sales", "--attention-status", "Qualified", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["statuses"]["attention_status"] == "Qualified"
+
+
+def test_init__an_unknown_name_lists_the_known_ones_and_writes_nothing(shell: Shell) -> None:
+    line = shell.refused("init", "--yes", "--pipeline", "Nowhere")
+    assert "Sales (7001)" in line
+    assert "Needs attention" in shell.refused("init", "--yes", "--invoice-status", "Nowhere")
+    assert not (shell.folder / "dealsync.toml").exists()
+    assert shell.simulator.world.state()["kommo"]["custom_fields"]["leads"] == []
+
+
+def test_plan__before_init_says_what_to_run(shell: Shell) -> None:
+    assert "dealsync init" in shell.refused("plan")
+
+
+def test_settings__missing_ones_are_all_named_at_once(ready: Shell) -> None:
+    line = ready.refused("plan", LEMON_SQUEEZY_API_KEY="", KOMMO_TOKEN="")
+    assert "LEMON_SQUEEZY_API_KEY" in line
+    assert "KOMMO_TOKEN" in line
+
+
+def test_settings__the_articles_own_name_of_the_store_is_accepted(ready: Shell) -> None:
+    store = ready.environment["LEMON_SQUEEZY_STORE_ID"]
+    assert ready.run("plan", LEMON_SQUEEZY_STORE_ID="", LS_STORE_ID=store).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"KOMMO_TOKEN": "wrong-token-1"}, ["kommo", "401"]),
+        ({"LEMON_SQUEEZY_API_KEY": "wrong-key-1"}, ["lemon_squeezy", "401"]),
+        ({"DEALSYNC_DATABASE_URL": "nonsense"}, ["DEALSYNC_DATABASE_URL"]),
+        ({"DEALSYNC_DATABASE_URL": "mysql://u:hunter2@h/d"}, ["neither SQLite nor PostgreSQL"]),
+        ({"DEALSYNC_DATABASE_URL": "sqlite:////nowhere/at/all.db"}, ["cannot be used"]),
+        ({"DEALSYNC_DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:9/d"}, ["cannot be used", "***"]),
+        ({"DEALSYNC_MODE": "dead"}, ["DEALSYNC_MODE"]),
+        ({"KOMMO_REQUESTS_PER_SECOND": "50"}, ["KOMMO_REQUESTS_PER_SECOND"]),
+        ({"DEALSYNC_CONFIG": "elsewhere.toml"}, ["elsewhere.toml"]),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_bad_setting__is_one_clear_line(ready: Shell, environment: dict[str, Any], words: list[str]) -> None:
+    line = ready.refused("reconcile", "--apply", **environment)
+    assert [word for word in words if word not in line] == []
+    assert "hunter2" not in line
+    assert "wrong-" not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("not toml at all", ["cannot be read"]),
+        ('[kommo]\npipeline = "Sales"\n', ["invoice_status", "attention_status"]),
+        (KOMMO.format("Sales", "Nope"), ["Nope", "Needs attention"]),
+        (KOMMO.format("Nope", "Needs attention"), ["Nope", "Sales"]),
+        ('[kommo]\npipelin = "Sales"\n', ["pipelin"]),
+        (KOMMO.format("Sales", "Needs attention") + "[policy]\ntrial_wins = true\n", ["policy.trial_wins"]),
+    ],
+)
+def test_bad_config__is_one_clear_line(ready: Shell, text: str, words: list[str]) -> None:
+    (ready.folder / "bad.toml").write_text(text)
+    line = ready.refused("plan", DEALSYNC_CONFIG="bad.toml")
+    assert [word for word in words if word not in line] == []
+
+
+def test_corrupt_database__is_one_clear_line_and_left_as_it_is(ready: Shell) -> None:
+    broken = ready.folder / "broken.db"
+    broken.write_bytes(b"this is no database, and somebody may need it" * 50)
+    before = broken.read_bytes()
+    line = ready.refused("reconcile", "--apply", DEALSYNC_DATABASE_URL="sqlite:///broken.db")
+    assert "not a database" in line
+    assert broken.read_bytes() == before
+
+
+def test_unreachable_api__is_one_clear_line(ready: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    line = ready.refused("plan", KOMMO_API_URL=f"http://127.0.0.1:{port}")
+    assert "kommo" in line
+    assert "try again later" in line
+
+
+def test_reconcile__a_plan_over_the_limit_exits_with_3_and_sends_nothing(ready: Shell) -> None:
+    httpx.post(f"{ready.simulator.url}/control/requests/reset")
+    line = ready.refused("reconcile", "--apply", "--max-changes", "1", code=3)
+    assert "max_changes = 1" in line
+    counts = httpx.get(f"{ready.simulator.url}/control/requests").json()["counts"]
+    assert [name for name in counts if "GET" not in name] == []
+
+
+def test_reconcile__an_unreadable_date_is_a_usage_error(ready: Shell) -> None:
+    done = ready.run("plan", "--since", "yesterday")
+    assert done.returncode == 2
+    assert "yesterday" in done.stderr
+
+
+def test_plan__shows_people_a_table_that_survives_a_pipe(ready: Shell) -> None:
+    done = ready.run("plan", COLUMNS="80")
+    assert done.returncode == 0
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "A person must place order" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("command", [(), ("demo",), ("simulate",), ("init",), ("plan",), ("reconcile",)])
+def test_help__tells_what_a_command_does(ready: Shell, command: tuple[str, ...]) -> None:
+    done = ready.run(*command, "--help")
+    assert done.returncode == 0
+    assert "Usage: dealsync" in done.stdout
+
+
+def test_help__does_not_load_the_heavy_libraries() -> None:
+    code = (
+        "import sys\nsys.argv = ['dealsync', '--help']\nfrom dealsync.cli import app\n"
+        "try:\n    app()\nexcept SystemExit:\n    pass\n"
+        "print([name for name in ('pandas', 'sqlalchemy', 'httpx', 'prefect', 'uvicorn') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_simulate__serves_both_apis_and_writes_a_private_env_file(tmp_path: Path) -> None:
+    env_file = tmp_path / "simulated.env"
+    command = [
+        sys.executable,
+        "-m",
+        "dealsync",
+        "simulate",
+        "--port",
+        "0",
+        "--orders",
+        "5",
+        "--env-file",
+        str(env_file),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=clean_environment({})) as process:
+        assert process.stdout is not None
+        try:
+            assert "Ctrl-C stops" in process.stdout.readline()
+            settings = dict(line.split("=", 1) for line in env_file.read_text().splitlines())
+            assert env_file.stat().st_mode & 0o077 == 0
+            headers = {"Authorization": f"Bearer {settings['KOMMO_TOKEN']}"}
+            assert httpx.get(f"{settings['KOMMO_API_URL']}/api/v4/account", headers=headers).json()["currency"] == "USD"
+            headers = {"Authorization": f"Bearer {settings['LEMON_SQUEEZY_API_KEY']}"}
+            orders = httpx.get(f"{settings['LEMON_SQUEEZY_API_URL']}/v1/orders", headers=headers).json()
+            assert orders["meta"]["page"]["total"] == 5
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+
+
+def test_simulate__a_taken_port_is_one_clear_line(ready: Shell) -> None:
+    port = ready.simulator.url.rpartition(":")[2]
+    assert "cannot listen" in ready.refused("simulate", "--port", port)
+
+
+def test_reconcile__killed_in_mid_run_is_taken_over_and_nothing_is_doubled(shell: Shell) -> None:
+    """The lock of a killed run ends with its lease; its writes are looked up before anything is sent again."""
+    assert shell.run("init", "--yes").returncode == 0
+    httpx.post(f"{shell.simulator.url}/control/faults", json={"latency_ms": 300})
+    command = [sys.executable, "-m", "dealsync", "reconcile", "--apply"]
+    environment = clean_environment(shell.environment)
+    with subprocess.Popen(command, cwd=shell.folder, env=environment, stderr=subprocess.DEVNULL) as process:
+        _wait_for_a_write(shell, process)
+        process.kill()
+    httpx.post(f"{shell.simulator.url}/control/faults", json={"latency_ms": 0})
+    assert shell.run("reconcile", "--apply").returncode == 0
+    kommo = shell.simulator.world.state()["kommo"]
+    values = [v for lead in kommo["leads"] for v in lead["custom_fields_values"] or []]
+    marks = [str(v["values"]) for v in values if v["field_name"] == "LS order id"]
+    assert len(marks) == len(set(marks)) > 20
+    emails = [str(c["custom_fields_values"]) for c in kommo["contacts"]]
+    assert len(emails) == len(set(emails))
+    assert json.loads(shell.run("plan", "--json").stdout)["actions"] == []
+
+
+def _wait_for_a_write(shell: Shell, process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None:
+        counts = httpx.get(f"{shell.simulator.url}/control/requests").json()["counts"]
+        if any("POST" in name and "custom_fields" not in name for name in counts):
+            return
+        time.sleep(0.01)
+    pytest.fail("the run ended before it could be killed")

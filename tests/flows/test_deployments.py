@@ -1,0 +1,136 @@
+"""The flows as Prefect runs them: deployed, triggered as the UI triggers them, on a real server."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from prefect import Flow
+from prefect.flows import load_flow_from_entrypoint
+
+from dealsync.local_prefect import ROOT, LocalPrefect
+from tests.accounts import ATTENTION, WON, Accounts, simulated
+
+ANN = {"name": "Ann Example", "email": "ann@example.com"}
+DECLARED = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPrefect]:
+    """One server for all tests of this module: it takes a quarter of a minute to start."""
+    with LocalPrefect.running(tmp_path_factory.mktemp("prefect")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("accounts")
+        with simulated(patch, folder) as found:
+            found.init()
+            yield found
+
+
+@pytest.fixture(scope="module")
+def served(prefect: LocalPrefect, accounts: Accounts) -> Iterator[LocalPrefect]:
+    with prefect.serving(accounts.simulator.environment(), folder=accounts.folder):
+        yield prefect
+
+
+@pytest.mark.parametrize("entry", DECLARED["deployments"], ids=lambda entry: entry["name"])
+def test_deployment__its_entrypoint_loads_and_takes_its_parameters(entry: dict[str, Any]) -> None:
+    flow: Flow[..., Any] = load_flow_from_entrypoint(str(ROOT / entry["entrypoint"]), use_placeholder_flow=False)
+    flow.validate_parameters(entry["parameters"])
+    assert flow.description
+
+
+def test_deployment__the_main_job_is_hourly_applies_and_never_overlaps() -> None:
+    (hourly,) = (entry for entry in DECLARED["deployments"] if entry["name"] == "reconcile")
+    assert [(s["cron"], s["timezone"]) for s in hourly["schedules"]] == [("0 * * * *", "UTC")]
+    assert hourly["parameters"]["apply"] is True
+    assert hourly["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+
+
+def test_flow_files__share_no_name_with_a_package() -> None:
+    """Prefect puts `flows/` first on the path: a flow called `tasks` would hide the package."""
+    names = {path.stem for path in (ROOT / "flows").glob("*.py")} - {"__init__"}
+    importable = {path.name for path in ROOT.iterdir() if path.is_dir()} | set(sys.stdlib_module_names)
+    assert not names & (importable | {"httpx", "pandas", "prefect", "sqlalchemy"})
+
+
+def test_story__a_purchase_and_a_refund_go_through_the_deployed_flow(served: LocalPrefect, accounts: Accounts) -> None:
+    lead_id = accounts.control("leads", price=490, contact=ANN)["id"]
+    order = accounts.control("orders", email=ANN["email"], total=49000)
+    accounts.control("orders", email="self.serve@example.com", total=9900)
+
+    run = served.run_deployment("reconcile", {"apply": True})
+    assert (run.state, run.message.split(":")[0]) == ("Completed", "Done")
+    assert accounts.lead(lead_id)["status_id"] == WON
+    assert len(accounts.kommo()["leads"]) == 2
+    artifacts = served.artifacts(run.id)
+    assert f"leads/detail/{lead_id}" in artifacts["report"]
+    assert "order:" not in artifacts["plan"]
+    assert '"action": "close"' in artifacts["plan"]
+    assert not {"Ann", "ann@example.com", "self.serve"} & set(_words(str(artifacts)))
+
+    again = served.run_deployment("reconcile", {"apply": True})
+    assert "nothing to do" in again.message
+
+    accounts.control(f"orders/{order.get('data', order)['id']}/refund")
+    planned = served.run_deployment("reconcile", {"apply": False})
+    assert planned.message.startswith("To do:")
+    assert accounts.lead(lead_id)["status_id"] == WON
+    served.run_deployment("reconcile", {"apply": True})
+    assert accounts.lead(lead_id)["status_id"] == ATTENTION
+    assert len(accounts.texts(lead_id)[1]) == 1
+
+
+def test_story__one_refused_record_stops_no_other_and_the_run_is_red(served: LocalPrefect, accounts: Accounts) -> None:
+    first, second = (accounts.control("leads", price=p, contact={"name": f"B{p}", "email": f"b{p}@example.com"})["id"]
+                     for p in (51, 52))  # fmt: skip
+    for price in (51, 52):
+        accounts.control("orders", email=f"b{price}@example.com", total=price * 100)
+    accounts.inject("POST", "/leads/notes", how="answer", status=400)
+    run = served.run_deployment("reconcile", {"apply": True})
+    assert run.state in ("Completed", "Failed")
+    assert {accounts.lead(lead_id)["status_id"] for lead_id in (first, second)} == {WON}
+    served.run_deployment("reconcile", {"apply": True})
+    assert [len(accounts.texts(lead_id)[0]) for lead_id in (first, second)] == [1, 1]
+
+
+def test_story__a_plan_over_the_limit_is_red_and_sends_nothing(served: LocalPrefect, accounts: Accounts) -> None:
+    before = len(accounts.kommo()["leads"])
+    accounts.control("orders", email="too.many@example.com", total=100)
+    run = served.run_deployment("reconcile", {"apply": True, "max_changes": 0})
+    assert run.state == "Failed"
+    assert "max_changes" in run.message
+    assert len(accounts.kommo()["leads"]) == before
+    served.run_deployment("reconcile", {"apply": True})
+
+
+def test_prefect_deploy__twice_leaves_each_deployment_once(prefect: LocalPrefect, tmp_path: Path) -> None:
+    environment = {**os.environ, **prefect.environment()}
+
+    def command(*arguments: str) -> None:
+        subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+            cwd=ROOT, env=environment, check=True, capture_output=True, timeout=120,
+        )  # fmt: skip
+
+    command("work-pool", "create", "dealsync", "--type", "process")
+    command("deploy", "--all")
+    command("deploy", "--all")
+    rows = httpx.post(f"{prefect.ui_url}/api/deployments/filter", json={}, timeout=30).json()
+    assert sorted(row["name"] for row in rows) == sorted(entry["name"] for entry in DECLARED["deployments"])
+    hourly = next(row for row in rows if row["name"] == "reconcile")
+    assert hourly["parameters"]["apply"] is True
+    assert hourly["parameter_openapi_schema"]["properties"]["max_changes"]["description"]
+
+
+def _words(text: str) -> list[str]:
+    return text.replace('"', " ").replace("|", " ").split()
