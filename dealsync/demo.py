@@ -128,14 +128,19 @@ def _main_job(stage: Stage, prefect: LocalPrefect, watch: Stopwatch) -> None:
     contact = {"name": "Demo Buyer", "email": BUYER}
     deal = stage.control("leads", {"name": "Demo deal", "price": PRICE, "contact": contact})
     stage.control("orders", {"email": BUYER, "total": PRICE * 100})
-    typer.echo(
-        f"\nA buyer pays ${PRICE} for deal {deal['id']}, which is still open. Run 1 of the deployment reconcile:"
-    )
+    refunded, its_deal = _some_won_sale(stage)
+    stage.control(f"orders/{refunded}/refund", {})
+    typer.echo(f"\nA buyer pays ${PRICE}, and deal {deal['id']} is still open.")
+    typer.echo(f"Order {refunded} is refunded, and deal {its_deal} is still won.")
+    typer.echo("Run 1 of the deployment reconcile:")
     with watch.measure("run 1 of the deployment"):
         first = _run(stage, prefect)
     if _status_of(stage, deal["id"]) != WON_STATUS_ID:
         raise DemoError(f"deal {deal['id']} was not closed: {first.message}")
-    typer.echo(f"Deal {deal['id']} is won.\n\nRun 2, with nothing new:")
+    if _status_of(stage, its_deal) == WON_STATUS_ID:
+        raise DemoError(f"deal {its_deal} of the refunded order {refunded} is still won")
+    typer.echo(f"Deal {deal['id']} is won; deal {its_deal} needs attention, and its owner has a task.")
+    typer.echo("\nRun 2, with nothing new:")
     with watch.measure("run 2 of the deployment"):
         second = _run(stage, prefect)
     if "nothing to do" not in second.message:
@@ -152,8 +157,18 @@ def _run(stage: Stage, prefect: LocalPrefect) -> FlowRun:
             typer.echo(f"  out of step  {count:>4}  {DRIFT_WORDS[name]}")
     for kind, count in summary["counts"].items():
         typer.echo(f"  done         {count:>4}  {KIND_WORDS[kind]}")
-    typer.echo(f"  {run.message} ({run.took_s:.1f} s, {sum(summary['requests'].values())} requests)")
+    if summary["reviews"]:
+        typer.echo(f"  waiting      {summary['reviews']:>4}  payments that a person must place")
+    if not summary["counts"]:
+        typer.echo("  nothing to do")
+    typer.echo(f"  flow run {run.state.lower()} in {run.took_s:.0f} s, {sum(summary['requests'].values())} requests")
     return run
+
+
+def _some_won_sale(stage: Stage) -> tuple[str, int]:
+    """The first past order whose deal is won, and that deal."""
+    truth = stage.simulator.world.truth
+    return next((order_id, sale["lead_id"]) for order_id, sale in truth.items() if sale["class"] == "won")
 
 
 def _status_of(stage: Stage, lead_id: int) -> int:

@@ -214,8 +214,14 @@ def make_report(run: Run, plan: Plan, outcomes: Sequence[Outcome] | None = None)
         unreadable=tuple(run.unreadable),
         kommo_url=f"https://{run.settings.environment.kommo_domain}",
     )
-    figures = {"counts": report.counts(), "drift": dict(plan.drift), "requests": dict(report.requests)}
-    run.store.runs.summarise(run.run_id, {"headline": report.headline(), **figures})
+    figures = {
+        "headline": report.headline(),
+        "counts": report.counts(),
+        "drift": dict(plan.drift),
+        "reviews": len(plan.reviews),
+        "requests": dict(report.requests),
+    }
+    run.store.runs.summarise(run.run_id, figures)
     return report
 
 

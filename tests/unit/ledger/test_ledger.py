@@ -1,0 +1,217 @@
+"""What the database promises, on SQLite and on PostgreSQL alike."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine
+
+from dealsync.core.models import Invoice, Link, Money, Tier
+from dealsync.core.plan import Action, DealChange, Kind, NewDeal, Note, Outcome, Plan, Review, State, Task
+from dealsync.core.planner import make_plan
+from dealsync.core.tables import Tables
+from dealsync.errors import RunInProgress
+from dealsync.ledger.journal import Journal
+from dealsync.ledger.mirror import Mirror
+from dealsync.ledger.runs import LEASE, Runs, Watermark
+from dealsync.ledger.tables import Base
+from tests.builders import NOW, WON, World, contact, deal, order, policy, subscription
+
+LATER = NOW + timedelta(minutes=1)
+
+
+def action(key: str = "order:17:won", kind: Kind = Kind.CLOSE, **changes: object) -> Action:
+    ordinary = Action(key, kind, "order:17", 31, "because", "evidence", DealChange(pipeline_id=1, status_id=WON))
+    return replace(ordinary, **changes)  # type: ignore[arg-type]
+
+
+def tables(engine: Engine) -> Tables:
+    mirror, journal = Mirror(engine), Journal(engine)
+    return Tables(
+        mirror.orders(), mirror.subscriptions(), mirror.deals(), mirror.contact_emails(), mirror.lead_contacts(),
+        journal.links(), journal.entries(),
+    )  # fmt: skip
+
+
+def test_schema__migrations_make_exactly_the_tables_of_the_code(engine: Engine) -> None:
+    with engine.connect() as db:
+        assert compare_metadata(MigrationContext.configure(db), Base.metadata) == []
+
+
+def test_mirror__the_planner_sees_stored_tables_as_it_sees_built_ones(engine: Engine) -> None:
+    world = World(
+        (order(17, receipt_url="https://x.example/r?s=1"), order(18, user_email="new@example.com", currency="JPY")),
+        (deal(31), deal(32, contacts=(), status_id=WON, responsible_user_id=None, fields={"order_id": "99"})),
+        (contact(81, "Ann@example.com", "two@example.com"),),
+        (subscription(),),
+    )
+    mirror = Mirror(engine)
+    mirror.keep_orders(world.orders)
+    mirror.keep_subscriptions(world.subscriptions)
+    mirror.keep_deals(world.deals)
+    mirror.keep_contacts(world.contacts)
+    assert make_plan(tables(engine), policy(), NOW) == make_plan(world.tables(), policy(), NOW)
+
+
+def test_mirror__empty_tables_can_be_planned_from(engine: Engine) -> None:
+    assert make_plan(tables(engine), policy(), NOW).actions == ()
+
+
+def test_mirror__the_newest_version_stays_whatever_the_order_of_arrival(engine: Engine) -> None:
+    mirror = Mirror(engine)
+    old, new = order(total=1), order(total=2, updated_at=NOW)
+    for first, second in ((old, new), (new, old)):
+        mirror.keep_orders([first])
+        mirror.keep_orders([second])
+        assert list(mirror.orders()["total_minor"]) == [2]
+
+
+def test_mirror__the_same_object_twice_in_one_page_is_one_row(engine: Engine) -> None:
+    mirror = Mirror(engine)
+    mirror.keep_orders([order(17), order(17)])
+    mirror.keep_invoices([Invoice("1", "s", "9", "initial", "paid", Money(1, "USD"), Money(0, "USD"), False, NOW, NOW)])
+    assert len(mirror.orders()) == 1
+
+
+def test_mirror__contacts_of_a_deal_are_replaced_not_added(engine: Engine) -> None:
+    mirror = Mirror(engine)
+    mirror.keep_deals([deal(31, contacts=(81, 82))])
+    mirror.keep_deals([deal(31, contacts=(83,), updated_at=NOW)])
+    mirror.keep_deals([deal(31, contacts=(84,), updated_at=NOW - timedelta(days=1))])
+    assert list(mirror.lead_contacts()["contact_id"]) == [83]
+
+
+def test_mirror__what_a_full_walk_did_not_see_is_gone_unless_it_is_younger(engine: Engine) -> None:
+    mirror = Mirror(engine)
+    mirror.keep_deals([deal(31), deal(32), deal(33, updated_at=NOW)])
+    mirror.mark_absent_deals_deleted(frozenset({31}), before=NOW - timedelta(minutes=5))
+    frame = mirror.deals()
+    assert list(frame[frame["is_deleted"]]["lead_id"]) == [32]
+
+
+def test_mirror__times_come_back_as_aware_utc(engine: Engine) -> None:
+    mirror = Mirror(engine)
+    mirror.keep_orders([order(created_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))])
+    assert mirror.orders()["created_at"][0].to_pydatetime() == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def test_journal__a_key_is_given_to_one_run_only(engine: Engine) -> None:
+    journal = Journal(engine)
+    plan = Plan(actions=(action(),))
+    assert journal.record(plan, "run-1", NOW) == plan.actions
+    assert journal.record(plan, "run-2", NOW) == plan.actions  # never sent: a later run may
+    journal.mark_sent({"order:17:won": 31}, NOW)
+    assert journal.record(plan, "run-3", NOW) == ()
+    journal.close([Outcome("order:17:won", State.APPLIED, 31, 31)], [], NOW)
+    assert journal.record(plan, "run-4", NOW) == ()
+    assert list(journal.entries()["state"]) == ["applied"]
+
+
+def test_journal__a_failed_action_may_be_taken_up_again(engine: Engine) -> None:
+    journal = Journal(engine)
+    plan = Plan(actions=(action(),))
+    journal.record(plan, "run-1", NOW)
+    journal.close([Outcome("order:17:won", State.FAILED, error="no")], [], NOW)
+    assert [a.key for a in journal.unfinished().actions] == ["order:17:won"]
+    assert journal.record(plan, "run-2", NOW) == plan.actions
+
+
+def test_journal__what_was_sent_without_an_answer_is_in_doubt(engine: Engine) -> None:
+    journal = Journal(engine)
+    note = action("order:17:note:paid", Kind.NOTE, lead_id=None, change=Note("Paid. ref 123456"))
+    journal.record(Plan(actions=(note,)), "run-1", NOW)
+    journal.mark_sent({note.key: 77}, LATER)
+    (doubt,) = journal.doubts()
+    assert (doubt.action, doubt.sent_at) == (replace(note, lead_id=77), LATER)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        DealChange(price=5, fields={"order_id": "17"}, tags_to_add=("a", "b")),
+        NewDeal("n", 1, 142, None, 501, {"order_id": "17"}, ("t",), None, "order:17:contact"),
+        Note("text"),
+        Task("text", NOW, None),
+    ],
+    ids=lambda change: type(change).__name__,
+)
+def test_journal__actions_come_back_as_they_were(engine: Engine, change: object) -> None:
+    journal = Journal(engine)
+    meant = action("order:17:x", change=change)
+    journal.record(Plan(actions=(meant,)), "run-1", NOW)
+    assert journal.unfinished().actions == (meant,)
+
+
+def test_journal__reviews_that_settled_themselves_go(engine: Engine) -> None:
+    journal = Journal(engine)
+    journal.record(Plan(reviews=(Review("17", (31, 32), "tie"), Review("18", (), "gone"))), "run-1", NOW)
+    journal.record(Plan(reviews=(Review("18", (), "gone"),)), "run-2", LATER)
+    with engine.connect() as db:
+        rows = db.exec_driver_sql("SELECT order_id FROM reviews").all()
+    assert [tuple(row) for row in rows] == [("18",)]
+
+
+def test_journal__a_link_is_made_with_its_outcome(engine: Engine) -> None:
+    journal = Journal(engine)
+    journal.record(Plan(actions=(action("order:17:deal", Kind.CREATE_DEAL, lead_id=None),)), "run-1", NOW)
+    journal.close([Outcome("order:17:deal", State.APPLIED, 40, 40)], [Link("17", 40, Tier.SELF_SERVE, "made")], NOW)
+    assert journal.links()[["order_id", "lead_id"]].values.tolist() == [["17", 40]]
+    assert journal.result_ids(["order:17:deal", "order:99:deal"]) == {"order:17:deal": 40}
+    assert journal.unfinished().rota_position == 1
+
+
+async def test_lock__a_second_run_is_refused_and_the_first_is_not_disturbed(engine: Engine) -> None:
+    runs = Runs(engine)
+    async with runs.exclusive("reconcile") as run_id:
+        with pytest.raises(RunInProgress, match=run_id):
+            async with runs.exclusive("reconcile"):
+                pytest.fail("two runs at once")
+        runs.ensure_held(run_id)
+    async with runs.exclusive("reconcile"):
+        pass
+
+
+async def test_lock__a_killed_run_loses_it_when_its_lease_ends(engine: Engine) -> None:
+    clock = [NOW]
+    runs = Runs(engine, lambda: clock[0])
+    assert runs._held_by_another("killed") is None
+    clock[0] += LEASE - timedelta(seconds=1)
+    with pytest.raises(RunInProgress):
+        async with runs.exclusive("reconcile"):
+            pytest.fail("the lease still holds")
+    clock[0] += timedelta(seconds=2)
+    async with runs.exclusive("reconcile"):
+        with pytest.raises(RunInProgress, match="lost its lock"):
+            runs.ensure_held("killed")
+
+
+async def test_lock__of_many_that_start_at_once_one_gets_it(engine: Engine) -> None:
+    runs = Runs(engine)
+    taken = await asyncio.gather(*(asyncio.to_thread(runs._held_by_another, f"run-{n}") for n in range(8)))
+    assert taken.count(None) == 1
+
+
+async def test_runs__keep_their_figures_and_how_they_ended(engine: Engine) -> None:
+    runs = Runs(engine)
+
+    async def fail() -> None:
+        async with runs.exclusive("reconcile") as run_id:
+            runs.summarise(run_id, {"counts": {"close": 1}})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert runs.last_summary() == {"counts": {"close": 1}}
+    with engine.connect() as db:
+        assert db.exec_driver_sql("SELECT outcome FROM runs").scalar() == "failed"
+
+
+def test_watermark__is_none_before_the_first_poll(engine: Engine) -> None:
+    runs = Runs(engine)
+    assert runs.watermark("orders") is None
+    runs.set_watermark("orders", Watermark(NOW, 3))
+    runs.set_watermark("orders", Watermark(LATER, 4))
+    assert runs.watermark("orders") == Watermark(LATER, 4)
