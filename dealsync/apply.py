@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from dealsync.apis.kommo import render
 from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_REFUSED_BATCH_WRITES_NOTHING, KOMMO_WRITE_BATCH
 from dealsync.core.models import Contact, Deal, Link, normal_email
-from dealsync.core.plan import Action, DealChange, Doubt, Kind, NewContact, NewDeal, Note, Outcome, State, Task
+from dealsync.core.plan import Action, DealChange, Doubt, Kind, NewContact, NewDeal, Note, Outcome, Seen, State, Task
 from dealsync.doubts import look_up, new_deal_link
 from dealsync.errors import AnswerLost, ApiError, Rejected, Unreachable
 from dealsync.ledger.runs import utc_now
@@ -96,7 +96,9 @@ async def _create_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
         body = render.new_deal(deal, _changes(carried), contact_id, field_ids, action.key)
         parcels.append(Parcel(action.key, body, carried))
     results = await _deliver(run, parcels, _creating(run.kommo.create_deals), "new deals")
-    run.store.mirror.keep_deals([_as_created(p, r.result_id) for p, r in results if r.result_id is not None])
+    created = [_as_created(p, r.result_id) for p, r in results if r.result_id is not None]
+    run.store.mirror.keep_deals(created)
+    run.store.mirror.remember(Seen(deal.lead_id, deal.written) for deal in created)
     links = [new_deal_link(p.actions[0], r.result_id) for p, r in results if r.result_id is not None]
     return _record(run, results + orphans, links)
 
@@ -238,6 +240,7 @@ def _as_created(parcel: Parcel, lead_id: int | None) -> Deal:
         contact_ids=tuple(contact["id"] for contact in linked),
         tags=deal.tags,
         fields=deal.fields,
+        written=deal.as_written(),
     )
 
 

@@ -15,7 +15,7 @@ from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.kommo.normalise import Written
 from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_READ_LAG
 from dealsync.core.models import Deal, Link, Tier, normal_email
-from dealsync.core.plan import Action, DealChange, Doubt, Kind, NewContact, NewDeal, Outcome, State
+from dealsync.core.plan import Action, DealChange, Doubt, Kind, NewContact, NewDeal, Outcome, Seen, State
 from dealsync.core.texts import reference
 from dealsync.ledger.runs import utc_now
 from dealsync.run import Run
@@ -96,20 +96,43 @@ async def _new_deals(run: Run, actions: Sequence[Action], since: datetime) -> li
     newest = await run.kommo.newest_deals(run.directory.field_keys, since=since)
     run.store.mirror.keep_deals(newest)
     by_order = {deal.fields.get("order_id"): deal.lead_id for deal in newest}
+    run.store.mirror.remember(
+        Seen(by_order[a.order_id], a.change.as_written())
+        for a in actions
+        if a.order_id in by_order and isinstance(a.change, NewDeal)
+    )
     return [_outcome(a, result_id=by_order.get(a.order_id), lead_id=by_order.get(a.order_id)) for a in actions]
 
 
 async def _changes(run: Run, actions: Sequence[Action]) -> list[Outcome]:
+    """Changes of one deal travelled in one request: they all happened, or none did."""
     if not actions:
         return []
-    deals = await run.kommo.deals_by_id({a.lead_id for a in actions if a.lead_id}, run.directory.field_keys)
+    by_lead: dict[int, list[Action]] = {}
+    for action in actions:
+        by_lead.setdefault(action.lead_id or 0, []).append(action)
+    before = run.store.mirror.updated_at(by_lead)
+    deals = await run.kommo.deals_by_id(by_lead, run.directory.field_keys)
     run.store.mirror.keep_deals(list(deals.values()))
     outcomes = []
-    for action in actions:
-        deal = deals.get(action.lead_id or 0)
-        held = deal is not None and isinstance(action.change, DealChange) and _holds(deal, action.change)
-        outcomes.append(_outcome(action, result_id=action.lead_id if held else None, lead_id=action.lead_id))
+    for lead_id, group in by_lead.items():
+        changes = [a.change for a in group if isinstance(a.change, DealChange)]
+        happened = lead_id in deals and await _happened(run, deals[lead_id], changes, before.get(lead_id))
+        if happened:
+            run.store.mirror.remember(Seen(lead_id, change.as_written()) for change in changes)
+        outcomes += [_outcome(a, result_id=lead_id if happened else None, lead_id=lead_id) for a in group]
     return outcomes
+
+
+async def _happened(run: Run, deal: Deal, changes: Sequence[DealChange], before: datetime | None) -> bool:
+    """Whether a request was carried out. A deal that does not show it may have been changed by a person since."""
+    if all(_holds(deal, change) for change in changes):
+        return True
+    status_id = next((change.status_id for change in changes if change.status_id is not None), None)
+    if status_id is None or before is None or deal.updated_at <= before:
+        return False
+    moves = await run.kommo.status_changes(deal.lead_id, since=before)
+    return status_id in moves
 
 
 def _holds(deal: Deal, change: DealChange) -> bool:

@@ -28,6 +28,7 @@ async def make_plan(run: Run) -> Plan:
 
 def record_intent(run: Run, plan: Plan) -> tuple[Action, ...]:
     """Write the plan down before anything is sent; return the actions that are this run's to send."""
+    run.store.mirror.remember(plan.seen)
     return run.store.journal.record(plan, run.run_id, utc_now())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -169,6 +170,9 @@ class World:
         made: dict[str, int] = {}
         for action in plan.actions:
             _carry_out(action, deals, contacts, links, made)
+        for found in plan.seen:
+            before = deals[found.lead_id]
+            deals[found.lead_id] = replace(before, written={**before.written, **found.values})
         states = dict(self.states) | {action.key: "applied" for action in plan.actions}
         return replace(
             self,
@@ -191,7 +195,8 @@ def _carry_out(
         contact_id = change.contact_id or made.get(change.contact_key or "")
         deals[lead_id] = Deal(
             lead_id, change.name, change.pipeline_id, change.status_id, change.price or 0, change.responsible_user_id,
-            NOW, NOW, NOW, (contact_id,) if contact_id else (), change.tags, dict(change.fields),
+            NOW, NOW, NOW, (contact_id,) if contact_id else (), change.tags, dict(change.fields), False,
+            change.as_written(),
         )  # fmt: skip
         links[action.order_id] = Link(action.order_id, lead_id, Tier.SELF_SERVE, "created")
     elif isinstance(change, DealChange) and action.lead_id is not None:
@@ -203,6 +208,7 @@ def _carry_out(
             price=before.price if change.price is None else change.price,
             fields={**before.fields, **change.fields},
             tags=tuple(dict.fromkeys((*before.tags, *change.tags_to_add))),
+            written={**before.written, **change.as_written()},
             updated_at=NOW,
         )
 
@@ -236,4 +242,6 @@ def _subscription_row(s: Subscription) -> tuple[Any, ...]:
 
 
 def _deal_row(d: Deal) -> tuple[Any, ...]:
-    return (*(getattr(d, name) for name in DEAL_COLUMNS if not name.startswith("ls_")), *map(d.fields.get, FIELD_KEYS))
+    names = [name for name in DEAL_COLUMNS if name != "written" and not name.startswith("ls_")]
+    written = json.dumps(dict(d.written)) if d.written else None
+    return (*(getattr(d, name) for name in names), written, *map(d.fields.get, FIELD_KEYS))

@@ -12,7 +12,7 @@ from datetime import datetime
 import pandas as pd
 
 from dealsync.core.mapping import plain_amount, stable_link
-from dealsync.core.match import MONEY_CAME, STILL_OURS, Matches, in_scope
+from dealsync.core.match import MONEY_CAME, Matches, in_scope, money_came, still_ours
 from dealsync.core.models import LOST_STATUS_ID, WON_STATUS_ID, Money, OrderStatus
 from dealsync.core.plan import DRIFT_CLASSES
 from dealsync.core.policy import Policy
@@ -43,16 +43,18 @@ def differing(rows: pd.DataFrame, ledger: pd.DataFrame, policy: Policy) -> pd.Da
     """Return the rows of `sales` on which a deal is not as wanted, or a note, task or flag is owed."""
     settled = frozenset(ledger["idempotency_key"])
     first = rows["order_id"] == rows["first_order_id"]
-    paid = rows["order_status"].isin(STILL_OURS)
-    owed = ~first & rows["order_status"].isin(MONEY_CAME)
-    owed |= first & _fields_differ(rows)
+    paid, paying = still_ours(rows), money_came(rows)
+    told = _young_enough(rows["created_at"], policy)
+    told_refund = _young_enough(rows["refunded_at"].fillna(rows["updated_at"]), policy)
+    owed = ~first & paying
+    owed |= first & paying & rows["deal_written"].isna()
+    owed |= first & paying & _fields_differ(rows)
     owed |= paid & (rows["deal_status_id"] != WON_STATUS_ID)
     owed |= paid & first & _price_differs(rows, policy)
     owed |= paid & first & (rows["currency"] != policy.account_currency)
-    owed |= paid & _unsettled(rows, "note:paid", settled)
-    owed |= (rows["refunded_minor"] > 0) & ~_keys(rows, "refund").add(":" + rows["refunded_minor"].astype(str)).isin(
-        settled
-    )
+    owed |= paid & told & _unsettled(rows, "note:paid", settled)
+    refund_keys = _keys(rows, "refund").add(":" + rows["refunded_minor"].astype(str))
+    owed |= (rows["refunded_minor"] > 0) & told_refund & ~refund_keys.isin(settled)
     owed |= (rows["order_status"] == OrderStatus.REFUNDED) & (rows["deal_status_id"] == WON_STATUS_ID)
     owed |= (rows["order_status"] == OrderStatus.FRAUDULENT) & _unsettled(rows, "fraud", settled)
     owed |= (rows["order_status"] == OrderStatus.FAILED) & _unsettled(rows, "note:failed", settled)
@@ -61,7 +63,7 @@ def differing(rows: pd.DataFrame, ledger: pd.DataFrame, policy: Policy) -> pd.Da
 
 def drift(rows: pd.DataFrame, tables: Tables, matches: Matches, policy: Policy, now: datetime) -> dict[str, int]:
     """Return how many sales are out of step now, by class. What was flagged already still counts."""
-    paid = rows["order_status"].isin(STILL_OURS)
+    paid = still_ours(rows)
     first = rows["order_id"] == rows["first_order_id"]
     won = rows["deal_status_id"] == WON_STATUS_ID
     counts = {
@@ -84,7 +86,7 @@ def _money(rows: pd.DataFrame) -> list[Money]:
 
 def _first_orders(rows: pd.DataFrame) -> pd.Series:
     """The order each deal counts for: the earliest that still holds its money, else the earliest at all."""
-    ranked = rows.assign(spent=~rows["order_status"].isin(STILL_OURS)).sort_values(["spent", "created_at", "order_id"])
+    ranked = rows.assign(spent=~still_ours(rows)).sort_values(["spent", "created_at", "order_id"])
     first = ranked.drop_duplicates("lead_id").set_index("lead_id")["order_id"]
     return rows["lead_id"].map(first)
 
@@ -114,6 +116,13 @@ def _amounts(minor: pd.Series, currency: pd.Series) -> pd.Series:
 
 def _price_differs(rows: pd.DataFrame, policy: Policy) -> pd.Series:
     return (rows["currency"] == policy.account_currency) & (rows["deal_price"] != rows["whole"])
+
+
+def _young_enough(times: pd.Series, policy: Policy) -> pd.Series:
+    """Whether facts of these times are told in notes and tasks."""
+    if policy.notify_since is None:
+        return pd.Series(data=True, index=times.index)
+    return times >= policy.notify_since
 
 
 def _keys(rows: pd.DataFrame, effect: str) -> pd.Series:

@@ -14,13 +14,14 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
-from dealsync.core.models import LOST_STATUS_ID, WON_STATUS_ID, Deal, Link, Order, OrderStatus, Tier
+from dealsync.core.models import LOST_STATUS_ID, WON_STATUS_ID, Deal, Link, Order, OrderStatus, Tier, normal_email
 from dealsync.core.plan import Review
 from dealsync.core.policy import Policy
 from dealsync.core.tables import Tables, deal_of, order_of
 
 MONEY_CAME = (OrderStatus.PAID, OrderStatus.PARTIAL_REFUND, OrderStatus.REFUNDED, OrderStatus.FRAUDULENT)
 STILL_OURS = (OrderStatus.PAID, OrderStatus.PARTIAL_REFUND)
+PAID_TWICE = "the same buyer paid the same amount for the same product before: paid twice?"
 EARLY_CLOSE = timedelta(days=1)
 """How long before the payment a person may have marked the deal won: promised in the evening, paid next day."""
 
@@ -54,6 +55,16 @@ class _Desk:
         self.settling.clear()
 
 
+def money_came(orders: pd.DataFrame) -> pd.Series:
+    """Which orders brought money once, whatever became of it. A total of zero is no payment."""
+    return orders["order_status"].isin(MONEY_CAME) & (orders["total_minor"] > 0)
+
+
+def still_ours(orders: pd.DataFrame) -> pd.Series:
+    """Which orders brought money that was not all given back."""
+    return orders["order_status"].isin(STILL_OURS) & (orders["total_minor"] > 0)
+
+
 def in_scope(orders: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     """Return the orders of the configured store and mode; the others never touch a deal."""
     return orders[(orders["store_id"] == policy.store_id) & (orders["test_mode"] == policy.test_mode)]
@@ -65,7 +76,7 @@ def match(tables: Tables, policy: Policy, now: datetime) -> Matches:
     deals = tables.deals[~tables.deals["is_deleted"]]
     has_deal = tables.links["lead_id"].isin(deals["lead_id"])
     kept = tables.links[has_deal]
-    unplaced = orders[orders["order_status"].isin(MONEY_CAME) & ~orders["order_id"].isin(kept["order_id"])]
+    unplaced = orders[money_came(orders) & ~orders["order_id"].isin(kept["order_id"])]
 
     by_field = _deals_by_field(unplaced, deals)
     by_contact = _deals_by_contact(unplaced, tables, deals[deals["pipeline_id"].isin(policy.pipeline_ids)])
@@ -131,7 +142,9 @@ def _by_contact(order: Order, candidates: Sequence[Deal], desk: _Desk, policy: P
     if still_open:
         return _among_open(order, still_open, policy)
     if paid := [d for d in alive if d not in free and _same_purchase(order, desk.payments.get(desk.taken[d.lead_id]))]:
-        return _review(order, paid, "the same buyer paid the same amount for the same product before: paid twice?")
+        return _review(order, paid, PAID_TWICE)
+    if _paid_by_self_serve(order, desk, policy.window):
+        return Review(order.id, (), PAID_TWICE)
     return _among_closed(order, free, policy)
 
 
@@ -166,7 +179,7 @@ def _doubt(order: Order, deal: Deal, policy: Policy) -> str | None:
 def _among_closed(order: Order, deals: Sequence[Deal], policy: Policy) -> Link | Review | None:
     won = [d for d in deals if d.status_id == WON_STATUS_ID and _closed_by(d, order)]
     equal = [d for d in won if order.total.currency == policy.account_currency and d.price == order.total.whole]
-    if len(equal) == 1:
+    if len(equal) == 1 and order.total.minor <= policy.max_auto_amount:
         return Link(
             order.id,
             equal[0].lead_id,
@@ -175,8 +188,9 @@ def _among_closed(order: Order, deals: Sequence[Deal], policy: Policy) -> Link |
             f"only one whose price, {equal[0].price} {policy.account_currency}, is what was paid",
         )
     if won:
-        several = "several won deals with the price that was paid" if equal else "won deals, none with the price paid"
-        return _review(order, equal or won, f"the buyer's contact has {several}")
+        several = {0: "won deals, none with the price paid", 1: "a won deal, but the amount is above max_auto_amount"}
+        words = several.get(len(equal), "several won deals with the price that was paid")
+        return _review(order, equal or won, f"the buyer's contact has {words}")
     if lost := [d for d in deals if d.status_id == LOST_STATUS_ID]:
         return _review(order, lost, "the buyer's contact has only deals that were marked lost")
     return None
@@ -190,6 +204,17 @@ def _closed_by(deal: Deal, order: Order) -> bool:
 def _alive(deal: Deal, order: Order, window: timedelta) -> bool:
     """Whether the deal was there, and somebody worked on it, within `window` of the payment."""
     return deal.created_at <= order.created_at + window and deal.updated_at >= order.created_at - window
+
+
+def _paid_by_self_serve(order: Order, desk: _Desk, window: timedelta) -> bool:
+    """Whether this very run creates a deal for the same purchase of the same buyer."""
+    email = normal_email(order.user_email)
+    return bool(email) and any(
+        normal_email(other.user_email) == email
+        and _same_purchase(order, other)
+        and order.created_at - other.created_at <= window
+        for other in desk.self_serve
+    )
 
 
 def _same_purchase(order: Order, other: Order | None) -> bool:

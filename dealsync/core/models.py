@@ -131,6 +131,7 @@ class Deal:
     tags: tuple[str, ...] = ()
     fields: Mapping[str, str] = field(default_factory=dict)  # our LS fields by key (`mapping.FIELDS`), filled ones
     is_deleted: bool = False
+    written: Mapping[str, str] = field(default_factory=dict)  # see `plan.Seen`
 
     @property
     def is_open(self) -> bool:

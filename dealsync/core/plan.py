@@ -38,6 +38,12 @@ class DealChange:
     fields: Mapping[str, str] = field(default_factory=dict)  # by key of `mapping.FIELDS`
     tags_to_add: tuple[str, ...] = ()
 
+    def as_written(self) -> dict[str, str]:
+        """Return what this writes, by the names of `Seen.values`."""
+        status = {} if self.status_id is None else {"status_id": str(self.status_id)}
+        price = {} if self.price is None else {"price": str(self.price)}
+        return {**status, **price, **self.fields}
+
 
 @dataclass(frozen=True, slots=True)
 class NewContact:
@@ -63,6 +69,11 @@ class NewDeal:
     contact_id: int | None = None
     contact_key: str | None = None
     type: Literal["new-deal"] = "new-deal"
+
+    def as_written(self) -> dict[str, str]:
+        """Return what this writes, by the names of `Seen.values`."""
+        price = {} if self.price is None else {"price": str(self.price)}
+        return {"status_id": str(self.status_id), **price, **self.fields}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +172,17 @@ class Refusal:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Parts of a deal that are as they should be: `status_id`, `price`, and LS fields by key, as text.
+
+    Kept with what dealsync wrote itself: whatever differs from that later, a person changed.
+    """
+
+    lead_id: int
+    values: Mapping[str, str]
+
+
 DRIFT_CLASSES = (
     "paid_not_won",
     "paid_no_deal",
@@ -183,8 +205,8 @@ class Plan:
     refusals: tuple[Refusal, ...] = ()
     drift: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(DRIFT_CLASSES, 0))
     settling: tuple[str, ...] = ()  # order ids too young to be decided without their webhook
-    other_mode: int = 0  # objects of the other mode (test or live), left alone
-    watch: tuple[str, ...] = ()  # things a person should know, one sentence each
+    other_mode: int = 0  # orders of the other mode (test or live), left alone
+    seen: tuple[Seen, ...] = ()  # found right for the first time, to be stored with the plan
 
     @property
     def deals_touched(self) -> int:

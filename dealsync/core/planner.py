@@ -11,10 +11,10 @@ import pandas as pd
 
 from dealsync.core import texts
 from dealsync.core.diff import differing, drift, sales
-from dealsync.core.mapping import deal_fields, fields_digest
+from dealsync.core.mapping import deal_fields
 from dealsync.core.match import Matches, match
 from dealsync.core.models import WON_STATUS_ID, Deal, Order, Subscription, normal_email
-from dealsync.core.plan import Action, DealChange, Kind, NewContact, NewDeal, Plan, Refusal, Unfinished
+from dealsync.core.plan import Action, Kind, NewContact, NewDeal, Plan, Refusal, Seen, Unfinished
 from dealsync.core.policy import Policy
 from dealsync.core.rules import Case, decide
 from dealsync.core.tables import Tables, deal_of, order_of, subscription_of
@@ -49,6 +49,7 @@ def make_plan(tables: Tables, policy: Policy, now: datetime, unfinished: Unfinis
         links=matches.found,
         reviews=matches.reviews,
         refusals=tuple(out for out in outcomes if isinstance(out, Refusal)),
+        seen=tuple(out for out in outcomes if isinstance(out, Seen)),
         drift=drift(rows, tables, matches, policy, now),
         settling=matches.settling,
         other_mode=int((~in_mode).sum()),
@@ -97,7 +98,7 @@ def _self_serve(
     for order in matches.self_serve:
         if f"order:{order.id}:deal" in states:
             continue  # sent before and being looked up: the resolver reports on it
-        if order.id in owners:
+        if owners.get(order.id) in policy.owners:
             owner = owners[order.id]
         else:
             owner = policy.owners[position % len(policy.owners)] if policy.owners else None
@@ -154,12 +155,9 @@ def _companions(
     states: Mapping[str, str],
     now: datetime,
 ) -> list[Action]:
-    """What goes with a new deal: its fields, and all that the rules would say of it once it is there."""
+    """What goes with a new deal: all that the rules would say of it once it is there."""
     if not isinstance(new := creation.change, NewDeal):
         raise TypeError(f"{creation.key} creates no deal")
-    key = f"{creation.source}:fields:{fields_digest(new.fields)}"
-    change = DealChange(fields=new.fields)
-    written = Action(key, Kind.FIELDS, creation.source, None, "LS fields of the new deal", NOBODY_KNOWN, change)
     to_be = Deal(
         lead_id=0,
         name=new.name,
@@ -170,9 +168,10 @@ def _companions(
         created_at=now,
         updated_at=now,
         fields=new.fields,
+        written=new.as_written(),
     )
     case = Case(order, to_be, subscription, NOBODY_KNOWN, order.id, states, policy, now)
-    return [written, *(replace(out, lead_id=None) for out in decide(case) if isinstance(out, Action))]
+    return [replace(out, lead_id=None) for out in decide(case) if isinstance(out, Action)]
 
 
 def _started(tables: Tables, matches: Matches) -> pd.DataFrame:
@@ -195,7 +194,8 @@ def _resumed(unfinished: Iterable[Action], planned: Iterable[Action], matches: M
     lead_ids = dict(zip(matches.links["order_id"], matches.links["lead_id"], strict=True))
     resumed = []
     for action in unfinished:
-        lead_id = action.lead_id or lead_ids.get(action.order_id)
+        # Only a deal that is there: an order whose deal was deleted has no link, and its notes wait for a new one.
+        lead_id = lead_ids.get(action.order_id)
         if action.kind in RESUMED_KINDS and action.key not in again and lead_id is not None:
             resumed.append(replace(action, lead_id=int(lead_id)))
     return resumed

@@ -5,6 +5,7 @@ Row values that differ become the frozen models; the rest never leaves the frame
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -60,6 +61,7 @@ DEAL_COLUMNS = [
     "updated_at",
     "closed_at",
     "is_deleted",
+    "written",
     *FIELD_COLUMNS,
 ]
 CONTACT_EMAIL_COLUMNS = ["contact_id", "email"]
@@ -152,6 +154,7 @@ def deal_of(row: Any) -> Deal:
         closed_at=_time(row.closed_at),
         fields={key: value for key, value in stored.items() if _text(value)},
         is_deleted=bool(row.is_deleted),
+        written=json.loads(_text(row.written) or "{}"),
     )
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Engine, delete, func, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, func, select, update
 from sqlalchemy.orm import DeclarativeBase
 
 from dealsync.core.mapping import FIELD_KEYS
 from dealsync.core.models import Contact, Deal, Invoice, Order, Subscription
-from dealsync.core.plan import DealChange
+from dealsync.core.plan import DealChange, Seen
 from dealsync.core.tables import (
     CONTACT_EMAIL_COLUMNS,
     DEAL_COLUMNS,
@@ -92,6 +93,31 @@ class Mirror:
             values["price"] = change.price
         with self._engine.begin() as db:
             db.execute(update(DealRow).where(DealRow.lead_id == lead_id).values(values))
+        self.remember([Seen(lead_id, change.as_written())])
+
+    def remember(self, seen: Iterable[Seen]) -> None:
+        """Add to what dealsync knows to have written, or seen right, on deals."""
+        values: dict[int, dict[str, str]] = {}
+        for found in seen:
+            values.setdefault(found.lead_id, {}).update(found.values)
+        table = table_of(DealRow)
+        statement = update(table).where(table.c.lead_id == bindparam("deal")).values(written=bindparam("now"))
+        with self._engine.begin() as db:
+            for ids in chunks(values):
+                before = db.execute(select(table.c.lead_id, table.c.written).where(table.c.lead_id.in_(ids))).all()
+                merged = [(row.lead_id, {**json.loads(row.written or "{}"), **values[row.lead_id]}) for row in before]
+                if merged:
+                    db.execute(statement, [{"deal": i, "now": json.dumps(v, sort_keys=True)} for i, v in merged])
+
+    def updated_at(self, lead_ids: Iterable[int]) -> dict[int, datetime]:
+        """Return when deals were last changed, by what was read or written so far."""
+        columns = (DealRow.lead_id, DealRow.updated_at)
+        found: dict[int, datetime] = {}
+        with self._engine.connect() as db:
+            for ids in chunks(lead_ids):
+                rows = db.execute(select(*columns).where(DealRow.lead_id.in_(ids)))
+                found |= {row.lead_id: row.updated_at for row in rows}
+        return found
 
     def oldest_page(self, table: str, since: datetime, page_size: int) -> int:
         """Return the page of a newest-first list on which objects created at `since` stand, by the mirror's count."""
@@ -144,7 +170,7 @@ def _keep(db: Connection, model: type[DeclarativeBase], rows: Iterable[Row]) -> 
         statement = insert(db, table).values(chunk)
         statement = statement.on_conflict_do_update(
             index_elements=[key],
-            set_={c.name: statement.excluded[c.name] for c in table.columns if c is not key},
+            set_={c.name: statement.excluded[c.name] for c in table.columns if c is not key and c.name != "written"},
             where=statement.excluded.updated_at >= table.c.updated_at,
         )
         taken.update(db.scalars(statement.returning(key)))

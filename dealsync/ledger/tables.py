@@ -123,6 +123,7 @@ class DealRow(Base):
     closed_at: Mapped[datetime | None]
     is_deleted: Mapped[bool]
     tags: Mapped[list[Any]]
+    written: Mapped[str | None]  # JSON of `plan.Seen.values`: what dealsync wrote or saw to be right; never polled
     ls_order_id: Mapped[str | None] = mapped_column(index=True)
     ls_order_number: Mapped[str | None]
     ls_subscription_id: Mapped[str | None]

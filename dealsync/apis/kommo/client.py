@@ -20,6 +20,8 @@ from dealsync.core.models import Contact, Deal
 from dealsync.errors import UnexpectedAnswer
 
 PAGE = 250
+EVENTS_PAGE = 100
+"""Events come in smaller pages. Source: Kommo reference, "Envelope and paging"."""
 API = "/api/v4"
 Row = TypeVar("Row")
 Items = Sequence[Mapping[str, Any]]
@@ -134,6 +136,20 @@ class Kommo:
         pages = self._pages("/tasks", "tasks", params, normalise.task)
         return [t async for page in pages for t in page if t.lead_id == lead_id]
 
+    async def status_changes(self, lead_id: int, *, since: datetime) -> list[int]:
+        """Return the statuses that a deal was moved to at or after `since`, whoever moved it.
+
+        Source: Kommo reference, "Sources, events".
+        """
+        params = {
+            "filter[entity]": "lead",
+            "filter[entity_id][]": [lead_id],
+            "filter[type]": "lead_status_changed",
+            "filter[created_at][from]": int(since.timestamp()),
+        }
+        pages = self._pages("/events", "events", params, normalise.moved_to, limit=EVENTS_PAGE)
+        return [status_id async for page in pages for moved, status_id in page if moved == lead_id]
+
     # --- writes: at most 250 items each, never repeated blind -----------------------------------------------------
 
     async def update_deals(self, items: Items) -> dict[int, datetime]:
@@ -166,11 +182,17 @@ class Kommo:
         return {str(row.get("request_id")): int(row["id"]) for row in _embedded(answer, plural)}
 
     async def _pages(
-        self, path: str, plural: str, params: Mapping[str, Any], build: Callable[[Mapping[str, Any]], Row]
+        self,
+        path: str,
+        plural: str,
+        params: Mapping[str, Any],
+        build: Callable[[Mapping[str, Any]], Row],
+        *,
+        limit: int = PAGE,
     ) -> AsyncIterator[list[Row]]:
         number, more = 1, True
         while more:
-            answer = await self._transport.get(f"{API}{path}", {**params, "limit": PAGE, "page": number})
+            answer = await self._transport.get(f"{API}{path}", {**params, "limit": limit, "page": number})
             if answer is None:
                 return
             yield list(self.refused.keep(build, _embedded(answer, plural)))

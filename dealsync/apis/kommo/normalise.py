@@ -191,6 +191,11 @@ class _Note(Wire):
     params: Annotated[_Params, BeforeValidator(_mapped)] = Field(default_factory=_Params)
 
 
+class _Event(Wire):
+    entity_id: Int64
+    value_after: Annotated[list[dict[str, Any]], BeforeValidator(_listed)] = Field(default_factory=list)
+
+
 class _Task(Wire):
     id: Int64
     entity_id: int | None = None
@@ -255,6 +260,13 @@ def seconds(value: object) -> datetime:
     if not isinstance(time, datetime):
         raise UnexpectedAnswer("kommo: an answer without a time")
     return time
+
+
+def moved_to(event: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the deal of a `lead_status_changed` event and the status it was moved to."""
+    wire = parse(_Event, event, f"event {event.get('id')}")
+    statuses = [value["lead_status"]["id"] for value in wire.value_after if "lead_status" in value]
+    return wire.entity_id, int(statuses[0]) if statuses else 0
 
 
 def account(data: object) -> Account:

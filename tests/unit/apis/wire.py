@@ -1,7 +1,7 @@
 """A transport whose network and clock are ours: scripted answers, virtual time, no socket and no waiting."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -10,6 +10,8 @@ import pytest
 
 Answer = httpx.Response | Exception
 Value = TypeVar("Value")
+TICK_S = 1e-6  # as on a real clock, a timer is a little late: float rounding would otherwise wake it for ever
+ANSWER_S = 0.01  # how long the network takes: others get their turn meanwhile
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -25,7 +27,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _run_once(self) -> None:
         timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
         if timers and not self._ready:  # type: ignore[attr-defined]
-            self._now = max(self._now, min(timer.when() for timer in timers))
+            self._now = max(self._now, min(timer.when() for timer in timers)) + TICK_S
         super()._run_once()  # type: ignore[misc]
 
 
@@ -47,9 +49,14 @@ class Wire:
     requests: list[httpx.Request] = field(default_factory=list)
     left_at_s: list[float] = field(default_factory=list)
 
+    def gaps_s(self) -> list[float]:
+        """The time between each request and the next."""
+        return [after - before for before, after in zip(self.left_at_s, self.left_at_s[1:], strict=False)]
+
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         self.left_at_s.append(now_s())
+        await asyncio.sleep(ANSWER_S)
         answer = next(self.answers)
         if isinstance(answer, Exception):
             raise answer
@@ -60,7 +67,6 @@ class Wire:
 def connect(monkeypatch: pytest.MonkeyPatch, *answers: Answer) -> Wire:
     """Put a script in place of the network for every client made from now on."""
     wire = Wire(iter(answers))
-    send: Callable[[httpx.AsyncHTTPTransport, httpx.Request], Awaitable[httpx.Response]]
 
     async def send(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
         return await wire(request)

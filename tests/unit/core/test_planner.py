@@ -124,6 +124,9 @@ def test_plan__an_order_that_failed_before_keeps_its_owner() -> None:
     again = keys(planned(world, Unfinished((first,), rota_position=1)))["order:17:deal"]
     assert isinstance(again.change, NewDeal)
     assert again.change.responsible_user_id == 501
+    without = keys(planned(world, Unfinished((first,), rota_position=1), owners=(502, 503)))["order:17:deal"]
+    assert isinstance(without.change, NewDeal)
+    assert without.change.responsible_user_id == 503
 
 
 def test_plan__full_refund_moves_the_deal_and_calls_a_person() -> None:
@@ -150,8 +153,8 @@ def test_plan__first_seen_as_refunded_is_never_won() -> None:
 
 def test_plan__a_refunded_deal_that_a_person_moved_stays_and_gets_its_task() -> None:
     refunded = order(status=OrderStatus.REFUNDED, refunded=49000)
-    links, states = (Link("17", 31, Tier.FIELD, "x"),), (("order:17:won", "applied"),)
-    plan = planned(World((refunded,), (deal(status_id=NEW),), (contact(),), links=links, states=states))
+    moved = deal(status_id=NEW, written={"status_id": "142"})
+    plan = planned(World((refunded,), (moved,), (contact(),), links=(Link("17", 31, Tier.FIELD, "x"),)))
     assert Kind.ATTENTION not in {a.kind for a in plan.actions}
     assert "order:17:refund:49000" in keys(plan)
     assert "person_changed_it" in [r.rule for r in plan.refusals]
@@ -188,22 +191,55 @@ def test_plan__a_second_payment_for_a_deal_is_flagged_once() -> None:
     assert planned(world.after(plan)).drift["paid_twice"] == 1
 
 
-def test_plan__a_deal_that_a_person_reopened_is_not_closed_again() -> None:
-    reopened = World((order(),), (deal(),), (contact(),), links=(Link("17", 31, Tier.FIELD, "x"),))
-    closed = reopened.after(planned(reopened))
-    by_hand = replace(closed, deals=(deal(fields=closed.deal(31).fields),))
-    plan = planned(by_hand)
-    assert plan.actions == ()
-    assert [r.rule for r in plan.refusals] == ["person_changed_it"]
-    assert plan.drift["paid_not_won"] == 1
+def edited(world: World, **changes: Any) -> Plan:
+    """Let a person change deal 31 once the world is at rest, and plan again."""
+    rested = world.after(planned(world))
+    assert planned(rested).actions == ()
+    return planned(replace(rested, deals=(replace(rested.deal(31), **changes),)))
 
 
-def test_plan__a_field_that_a_person_changed_is_not_written_again() -> None:
-    done = ON_OPEN_DEAL.after(planned(ON_OPEN_DEAL))
-    edited = deal(status_id=WON, fields={**done.deal(31).fields, "amount_paid": "1"})
-    plan = planned(replace(done, deals=(edited,)))
+WON_BY_HAND = replace(ON_OPEN_DEAL, deals=(deal(status_id=WON),))
+SELF_SERVE = World((order(),))
+
+
+@pytest.mark.parametrize("world", [ON_OPEN_DEAL, WON_BY_HAND, SELF_SERVE], ids=["closed", "won by hand", "created"])
+@pytest.mark.parametrize("change", [{"status_id": NEW}, {"price": 600}], ids=["reopened", "repriced"])
+def test_plan__what_a_person_changed_after_it_was_right_is_left_alone(world: World, change: dict[str, Any]) -> None:
+    plan = edited(world, **change)
     assert plan.actions == ()
     assert [r.rule for r in plan.refusals] == ["person_changed_it"]
+
+
+@pytest.mark.parametrize("world", [ON_OPEN_DEAL, WON_BY_HAND, SELF_SERVE], ids=["closed", "won by hand", "created"])
+def test_plan__a_deal_that_a_person_reopened_is_not_moved_when_refunded(world: World) -> None:
+    rested = world.after(planned(world))
+    refunded = (order(status=OrderStatus.REFUNDED, refunded=49000),)
+    plan = planned(replace(rested, orders=refunded, deals=(replace(rested.deal(31), status_id=NEW),)))
+    assert Kind.ATTENTION not in {a.kind for a in plan.actions}
+    assert "order:17:refund:49000" in keys(plan)
+
+
+def test_plan__a_field_that_a_person_changed_stays_so_and_the_others_follow_the_facts() -> None:
+    rested = ON_OPEN_DEAL.after(planned(ON_OPEN_DEAL))
+    own = {**rested.deal(31).fields, "order_number": "MY-1"}
+    by_hand = replace(rested, deals=(replace(rested.deal(31), fields=own),))
+    assert planned(by_hand).actions == ()
+    assert ["order_number" in r.reason for r in planned(by_hand).refusals] == [True]
+    later = replace(by_hand, orders=(order(status=OrderStatus.PARTIAL_REFUND, refunded=1000),))
+    after = later.after(planned(later)).deal(31)
+    assert (after.fields["order_number"], after.fields["refunded"]) == ("MY-1", "10")
+
+
+def test_plan__an_order_of_nothing_wins_and_creates_nothing() -> None:
+    free = World((order(total=0),), (deal(price=0),), (contact(),))
+    assert planned(free).actions == ()
+    assert planned(World((order(total=0),))).actions == ()
+
+
+def test_plan__the_same_purchase_twice_in_one_run_makes_one_deal_and_a_review() -> None:
+    plan = planned(World((order(17), order(18, created_at=NOW - timedelta(hours=20)))))
+    assert [a.key for a in plan.actions if a.kind is Kind.CREATE_DEAL] == ["order:17:deal"]
+    assert [r.order_id for r in plan.reviews] == ["18"]
 
 
 def test_plan__old_facts_are_filed_without_notes_and_tasks() -> None:
@@ -236,12 +272,14 @@ def test_plan__a_tie_sends_nothing() -> None:
     assert [r.order_id for r in plan.reviews] == ["17"]
 
 
-def test_plan__a_note_that_was_not_sent_is_sent_by_a_later_run() -> None:
+def test_plan__a_task_that_was_not_sent_is_sent_by_a_later_run_unless_its_deal_is_gone() -> None:
     flagged = World((order(total=51000),), (deal(),), (contact(),), links=(Link("17", 31, Tier.FIELD, "x"),))
     task = keys(planned(flagged))["order:17:flag:amount"]
     rest = World(flagged.orders, (deal(status_id=WON, price=510),), flagged.contacts, links=flagged.links)
     assert keys(planned(rest, Unfinished((task,))))["order:17:flag:amount"] == task
     assert "order:17:flag:amount" not in keys(planned(rest))
+    gone = replace(rest, deals=(replace(rest.deal(31), is_deleted=True),))
+    assert planned(gone, Unfinished((task,))).actions == ()
 
 
 def test_plan__a_change_in_doubt_is_not_planned_again() -> None:

@@ -91,7 +91,7 @@ def test_plan__once_applied_nothing_is_left_to_do(world: World) -> None:
     again = plan_of(world.after(plan))
     assert again.actions == ()
     assert again.links == ()
-    assert again.reviews == plan.reviews
+    assert [r.order_id for r in again.reviews] == [r.order_id for r in plan.reviews]
 
 
 @given(worlds())
@@ -102,7 +102,7 @@ def test_plan__once_applied_every_wanted_state_holds(world: World) -> None:
     place = {x.order_id: x.lead_id for x in after.links}
     undecided = {r.order_id for r in plan.reviews}
     for o in world.orders:
-        if o.test_mode or o.status not in (*PAID, OrderStatus.REFUNDED):
+        if o.test_mode or o.total.minor == 0 or o.status not in (*PAID, OrderStatus.REFUNDED):
             continue
         if o.status in PAID:
             assert (o.id in place) != (o.id in undecided)
@@ -130,7 +130,7 @@ def test_plan__touches_only_deals_that_an_order_belongs_to(world: World) -> None
 
 @given(worlds())
 def test_plan__no_deal_is_won_without_money_and_none_is_opened_again(world: World) -> None:
-    paid = {o.id for o in world.orders if o.status in PAID and not o.test_mode}
+    paid = {o.id for o in world.orders if o.status in PAID and not o.test_mode and o.total.minor > 0}
     for action in plan_of(world).actions:
         change = action.change
         if isinstance(change, NewDeal) or (isinstance(change, DealChange) and change.status_id == WON):

@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("is_deleted", sa.Boolean(), nullable=False),
         sa.Column("tags", sa.JSON(), nullable=False),
+        sa.Column("written", sa.Text(), nullable=True),
         sa.Column("ls_order_id", sa.Text(), nullable=True),
         sa.Column("ls_order_number", sa.Text(), nullable=True),
         sa.Column("ls_subscription_id", sa.Text(), nullable=True),
