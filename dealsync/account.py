@@ -78,31 +78,29 @@ def resolve(settings: Settings, view: AccountView) -> Directory:
 def find_pipeline(pipelines: Iterable[Pipeline], wanted: NameOrId) -> Pipeline:
     """Return the pipeline of that name (case does not matter) or id."""
     known = list(pipelines)
-    found = [p for p in known if _is(wanted, p.pipeline_id, p.name)]
+    found = [p for p in known if means(wanted, p.pipeline_id, p.name)]
     return _only(found, f"kommo.pipeline = {wanted!r}", (f"{p.name} ({p.pipeline_id})" for p in known))
 
 
 def find_status(pipeline: Pipeline, wanted: NameOrId, key: str) -> Status:
     """Return the status of that name or id in a pipeline; one that a deal can be moved to."""
     known = [s for s in pipeline.statuses if s.accepts_deals]
-    found = [s for s in known if _is(wanted, s.status_id, s.name)]
+    found = [s for s in known if means(wanted, s.status_id, s.name)]
     return _only(found, f"kommo.{key} = {wanted!r}", (f"{s.name} ({s.status_id})" for s in known))
 
 
 def find_fields(fields: Sequence[CustomField], config: Config) -> dict[str, int]:
     """Return the ids of the LS fields by key: configured ones by id or name, the others by their own name."""
-    found = {}
-    missing = []
-    for field in FIELDS:
-        wanted = config.fields.get(field.key, field.name)
-        ids = [f.field_id for f in fields if _is(wanted, f.field_id, f.name)]
-        if ids:
-            found[field.key] = min(ids)
-        else:
-            missing.append(field.name)
+    ids = {field.key: find_field(fields, config.fields.get(field.key, field.name)) for field in FIELDS}
+    missing = [field.name for field in FIELDS if ids[field.key] is None]
     if missing:
         raise ConfigError(f"Kommo's deals lack the fields {', '.join(missing)}. Make them with: dealsync init")
-    return found
+    return {key: field_id for key, field_id in ids.items() if field_id is not None}
+
+
+def find_field(fields: Iterable[CustomField], wanted: NameOrId | None) -> int | None:
+    """Return the id of the field of that name or id (the oldest of several); None if there is none."""
+    return min((f.field_id for f in fields if wanted is not None and means(wanted, f.field_id, f.name)), default=None)
 
 
 def _active_owners(config: Config, users: Iterable[User]) -> tuple[int, ...]:
@@ -111,7 +109,8 @@ def _active_owners(config: Config, users: Iterable[User]) -> tuple[int, ...]:
     return tuple(user_id for user_id in config.owners.users if user_id in active)
 
 
-def _is(wanted: NameOrId, item_id: int, name: str) -> bool:
+def means(wanted: NameOrId, item_id: int, name: str) -> bool:
+    """Whether a name (case does not matter) or id in the configuration means this object."""
     if isinstance(wanted, int):
         return wanted == item_id
     return wanted.strip().casefold() == name.strip().casefold()

@@ -6,22 +6,20 @@ API's own words, its neighbours are sent again; an answer that never came leaves
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from dealsync.apis.kommo import render
 from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_REFUSED_BATCH_WRITES_NOTHING, KOMMO_WRITE_BATCH
-from dealsync.core.models import Contact, Deal, Link, normal_email
+from dealsync.core.batches import batches
+from dealsync.core.models import Contact, Deal, normal_email
 from dealsync.core.plan import Action, DealChange, Doubt, Kind, NewContact, NewDeal, Note, Outcome, Seen, State, Task
 from dealsync.doubts import look_up, new_deal_link
-from dealsync.errors import AnswerLost, ApiError, Rejected, Unreachable
+from dealsync.errors import ApiError, Banned, Rejected, Unauthorized, Unreachable
 from dealsync.ledger.runs import utc_now
 from dealsync.run import Run
-
-Item = TypeVar("Item")
-NOT_MENTIONED = "Kommo's answer does not mention it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,9 @@ class Result:
     error: str | None = None
 
 
+NOT_MENTIONED = Result(State.UNKNOWN, error="Kommo's answer does not mention it")
+NOT_SENT = Result(State.FAILED, error="not sent: the run stopped before")
+NO_CONTACT = Result(State.FAILED, error="its contact was not created")
 Results = dict[str, Result]
 Call = Callable[[Sequence[Parcel]], Awaitable[Results]]
 
@@ -75,7 +76,7 @@ async def _create_contacts(run: Run, actions: Sequence[Action]) -> list[Outcome]
         if r.result_id is not None and isinstance(a.change, NewContact)
     ]
     run.store.mirror.keep_contacts(made)
-    return _record(run, results)
+    return _outcomes(results)
 
 
 async def _create_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
@@ -91,16 +92,16 @@ async def _create_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
         contact_id = contact_ids.get(deal.contact_key) if deal.contact_key else deal.contact_id
         carried = (action, *companions.get(action.source, ()))
         if deal.contact_key and contact_id is None:
-            orphans.append((Parcel(action.key, {}, carried), Result(State.FAILED, error="its contact was not created")))
+            orphans.append((Parcel(action.key, {}, carried), NO_CONTACT))
             continue
         body = render.new_deal(deal, _changes(carried), contact_id, field_ids, action.key)
         parcels.append(Parcel(action.key, body, carried))
+    _record(run, orphans)
     results = await _deliver(run, parcels, _creating(run.kommo.create_deals), "new deals")
     created = [_as_created(p, r.result_id) for p, r in results if r.result_id is not None]
     run.store.mirror.keep_deals(created)
     run.store.mirror.remember(Seen(deal.lead_id, deal.written) for deal in created)
-    links = [new_deal_link(p.actions[0], r.result_id) for p, r in results if r.result_id is not None]
-    return _record(run, results + orphans, links)
+    return _outcomes(results + orphans)
 
 
 async def _change_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
@@ -123,7 +124,7 @@ async def _change_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
     for parcel, result in results:
         for change in _changes(parcel.actions) if result.updated_at else ():
             run.store.mirror.apply_change(parcel.lead_id or 0, change, result.updated_at or utc_now())
-    return _record(run, results)
+    return _outcomes(results)
 
 
 async def _write(run: Run, actions: Sequence[Action], kind: Kind, lead_ids: Mapping[str, int]) -> list[Outcome]:
@@ -138,7 +139,7 @@ async def _write(run: Run, actions: Sequence[Action], kind: Kind, lead_ids: Mapp
         elif isinstance(action.change, Task):
             parcels.append(Parcel(action.key, render.task(lead_id, action.change, action.key), (action,), lead_id))
     create = run.kommo.create_notes if kind is Kind.NOTE else run.kommo.create_tasks
-    return _record(run, await _deliver(run, parcels, _creating(create), f"{kind}s"))
+    return _outcomes(await _deliver(run, parcels, _creating(create), f"{kind}s"))
 
 
 def _creating(create: Callable[[Sequence[dict[str, Any]]], Awaitable[dict[str, int]]]) -> Call:
@@ -150,74 +151,90 @@ def _creating(create: Callable[[Sequence[dict[str, Any]]], Awaitable[dict[str, i
 
 
 async def _deliver(run: Run, parcels: Sequence[Parcel], call: Call, what: str) -> list[tuple[Parcel, Result]]:
-    """Send parcels batch by batch; every one of them has a result in the end."""
-    results: list[tuple[Parcel, Result]] = []
-    for batch in _batches(parcels, KOMMO_WRITE_BATCH):
-        run.progress(f"Kommo: writing {what}, {len(results)} of {len(parcels)} done")
+    """Send parcels batch by batch and record what became of each; every one has a result in the end."""
+    delivered: list[tuple[Parcel, Result]] = []
+    for batch in batches(parcels, KOMMO_WRITE_BATCH):
+        run.progress(f"Kommo: writing {what}, {len(delivered)} of {len(parcels)} done")
         run.store.runs.ensure_held(run.run_id)
         run.store.journal.mark_sent({a.key: p.lead_id for p in batch for a in p.actions}, utc_now())
+        results: Results = {}
         try:
-            found = await _send(run, batch, call)
-        except ApiError as error:
-            refused = Result(State.FAILED, error=str(error))
-            _record(run, [(parcel, refused) for parcel in batch])
-            raise
-        results += [(parcel, found[parcel.request_id]) for parcel in batch]
-    return results
+            await _send(run, batch, call, results)
+        finally:
+            answered = [(parcel, results.get(parcel.request_id, NOT_SENT)) for parcel in batch]
+            _record(run, answered)
+        delivered += answered
+    return delivered
 
 
-async def _send(run: Run, batch: Sequence[Parcel], call: Call) -> Results:
-    """Send one batch. A refused item is set apart, and the others go again once it is sure that they did not pass."""
+async def _send(run: Run, batch: Sequence[Parcel], call: Call, results: Results) -> None:
+    """Send one batch and add to `results`. Raises Banned, Unauthorized; whatever else happens is a result."""
     try:
         answered = await call(batch)
-    except AnswerLost as error:
-        return {p.request_id: Result(State.UNKNOWN, error=str(error)) for p in batch}
-    except Unreachable as error:
-        return {p.request_id: Result(State.FAILED, error=str(error)) for p in batch}
     except Rejected as error:
-        return await _isolate(run, batch, call, error)
-    missing = Result(State.UNKNOWN, error=NOT_MENTIONED)
-    return {p.request_id: answered.get(p.request_id, missing) for p in batch}
+        await _isolate(run, batch, call, error, results)
+    except (Banned, Unauthorized) as error:
+        results |= _all(batch, State.FAILED, error)
+        raise
+    except Unreachable as error:
+        results |= _all(batch, State.FAILED, error)
+    except ApiError as error:
+        results |= _all(batch, State.UNKNOWN, error)
+    else:
+        results |= {p.request_id: answered.get(p.request_id, NOT_MENTIONED) for p in batch}
 
 
-async def _isolate(run: Run, batch: Sequence[Parcel], call: Call, error: Rejected) -> Results:
+async def _isolate(run: Run, batch: Sequence[Parcel], call: Call, error: Rejected, results: Results) -> None:
+    """Set the refused items apart; send the others again once it is sure that they did not pass."""
     named = {p.request_id: error.items[p.request_id] for p in batch if p.request_id in error.items}
     if not named and len(batch) == 1:
         named = {batch[0].request_id: str(error)}
-    results = {key: Result(State.FAILED, error=words) for key, words in named.items()}
+    results |= {request_id: Result(State.FAILED, error=words) for request_id, words in named.items()}
     rest = [p for p in batch if p.request_id not in named]
-    if rest:
+    try:
         passed = await _already_written(run, rest)
-        results |= passed
-        left = [p for p in rest if p.request_id not in passed]
-        halves = [left] if named else [left[: len(left) // 2], left[len(left) // 2 :]]
-        for half in halves:
-            results |= await _send(run, half, call) if half else {}
-    return results
+    except ApiError as doubt:
+        results |= _all(rest, State.UNKNOWN, doubt)
+        if isinstance(doubt, Banned | Unauthorized):
+            raise
+        return
+    results |= passed
+    left = [p for p in rest if p.request_id not in passed]
+    for half in [left] if named else [left[: len(left) // 2], left[len(left) // 2 :]]:
+        if half:
+            await _send(run, half, call, results)
 
 
 async def _already_written(run: Run, parcels: Sequence[Parcel]) -> Results:
     """Which items of a refused batch were written all the same. Changes of a deal can be sent again unasked."""
-    if KOMMO_REFUSED_BATCH_WRITES_NOTHING or isinstance(parcels[0].actions[0].change, DealChange):
+    if not parcels or KOMMO_REFUSED_BATCH_WRITES_NOTHING or isinstance(parcels[0].actions[0].change, DealChange):
         return {}
     now = utc_now()
-    settled = await look_up(run, [Doubt(_addressed(p), now) for p in parcels])
+    settled = await look_up(run, [Doubt(replace(p.actions[0], lead_id=p.lead_id), now) for p in parcels])
     applied = {o.key: o.result_id for o in settled.outcomes if o.state is State.APPLIED}
     keys = {p.actions[0].key: p.request_id for p in parcels}
     return {keys[key]: Result(State.APPLIED, result_id) for key, result_id in applied.items()}
 
 
-def _addressed(parcel: Parcel) -> Action:
-    return replace(parcel.actions[0], lead_id=parcel.lead_id)
+def _all(batch: Iterable[Parcel], state: State, error: ApiError) -> Results:
+    return {p.request_id: Result(state, error=str(error)) for p in batch}
 
 
-def _record(run: Run, results: Iterable[tuple[Parcel, Result]], links: Sequence[Link] = ()) -> list[Outcome]:
+def _record(run: Run, results: Sequence[tuple[Parcel, Result]]) -> None:
+    links = [
+        new_deal_link(parcel.actions[0], result.result_id)
+        for parcel, result in results
+        if result.result_id is not None and isinstance(parcel.actions[0].change, NewDeal)
+    ]
+    run.store.journal.close(_outcomes(results), links, utc_now())
+
+
+def _outcomes(results: Iterable[tuple[Parcel, Result]]) -> list[Outcome]:
     outcomes = []
     for parcel, result in results:
         makes_deal = isinstance(parcel.actions[0].change, NewDeal)
         lead_id = result.result_id if makes_deal else parcel.lead_id
         outcomes += [Outcome(a.key, result.state, lead_id, result.result_id, result.error) for a in parcel.actions]
-    run.store.journal.close(outcomes, links, utc_now())
     return outcomes
 
 
@@ -246,7 +263,3 @@ def _as_created(parcel: Parcel, lead_id: int | None) -> Deal:
 
 def _changes(actions: Iterable[Action]) -> list[DealChange]:
     return [a.change for a in actions if isinstance(a.change, DealChange)]
-
-
-def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    return (items[start : start + size] for start in range(0, len(items), size))

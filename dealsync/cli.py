@@ -45,13 +45,22 @@ EXIT_DIFFERENCES = 2
 def main() -> NoReturn:
     """Run the command line; a mistake of the user is one line on standard error, never a traceback."""
     try:
-        app(prog_name="dealsync")
+        # Not standalone: there a mistyped option exits with 2, which here means "differences found".
+        code = app(prog_name="dealsync", standalone_mode=False)
     except DealsyncError as error:
         if _state.debug:
             raise
-        print(f"dealsync: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
-    sys.exit(0)
+        code = _complain(str(error), error.exit_code)
+    except typer.TyperException as error:
+        code = _complain(f"{getattr(error, 'message', '') or error} See dealsync --help", 1)
+    except (typer.Abort, KeyboardInterrupt):
+        code = _complain("stopped; what was recorded stays, and the next run goes on from there", 130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(line: str, code: int) -> int:
+    print(f"dealsync: {line}", file=sys.stderr)  # noqa: T201
+    return code
 
 
 class _State:

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from dealsync.report import DRIFT_WORDS, KIND_WORDS
 from dealsync.simulator.server import Simulator
 
 ORDERS = 120
-PARAMETERS = {"apply": True, "max_changes": 200}
+PARAMETERS = {"apply": True}
 PRICE = 490
 BUYER = "demo.buyer@example.com"
 
@@ -94,20 +94,13 @@ def run_demo(*, keep: bool = False) -> None:
 
 @contextmanager
 def _prefect(stage: Stage, watch: Stopwatch) -> Iterator[LocalPrefect]:
-    with watch.measure("Prefect server, until healthy"):
-        server = LocalPrefect.running(stage.folder / "prefect")
-        prefect = server.__enter__()
-    try:
+    with ExitStack() as running:
+        with watch.measure("Prefect server, until healthy"):
+            prefect = running.enter_context(LocalPrefect.running(stage.folder / "prefect"))
         with watch.measure("flows, until served"):
-            serving = prefect.serving(stage.settings, folder=stage.folder)
-            serving.__enter__()
-        try:
-            typer.echo("A Prefect server is up, and every deployment of prefect.yaml is served.")
-            yield prefect
-        finally:
-            serving.__exit__(None, None, None)
-    finally:
-        server.__exit__(None, None, None)
+            running.enter_context(prefect.serving(stage.settings, folder=stage.folder))
+        typer.echo("A Prefect server is up, and every deployment of prefect.yaml is served.")
+        yield prefect
 
 
 def _init(stage: Stage) -> None:

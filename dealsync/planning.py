@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
-
 from dealsync.core import planner
 from dealsync.core.plan import Action, Plan
 from dealsync.core.tables import Tables
 from dealsync.ledger.runs import utc_now
+from dealsync.poll import read_deals
 from dealsync.run import Run
 
 
@@ -18,10 +17,9 @@ async def make_plan(run: Run) -> Plan:
     more by id, and what a person did meanwhile is planned for.
     """
     run.progress("Comparing")
-    plan, fresh = _plan(run), run.deals_read
-    while stale := {a.lead_id for a in plan.actions if a.lead_id is not None} - fresh:
-        await _read_again(run, stale)
-        fresh |= stale
+    plan = _plan(run)
+    while stale := {a.lead_id for a in plan.actions if a.lead_id is not None} - run.deals_read:
+        await read_deals(run, stale)
         plan = _plan(run)
     return plan
 
@@ -44,9 +42,3 @@ def _plan(run: Run) -> Plan:
         ledger=journal.entries(),
     )
     return planner.make_plan(tables, run.directory.policy, run.started_at, journal.unfinished())
-
-
-async def _read_again(run: Run, lead_ids: AbstractSet[int]) -> None:
-    deals = await run.kommo.deals_by_id(lead_ids, run.directory.field_keys)
-    run.store.mirror.keep_deals(list(deals.values()))
-    run.store.mirror.mark_deals_deleted(lead_ids - deals.keys())

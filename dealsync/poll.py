@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from dealsync.apis.lemonsqueezy.client import Page
 from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_LIST_OVERLAP, KOMMO_READ_LAG, LS_PAGE_SIZE
+from dealsync.errors import ConfigError
 from dealsync.ledger.runs import Watermark
 from dealsync.run import Run
 
@@ -49,11 +51,25 @@ async def poll_lemon_squeezy(run: Run, reach: Reach) -> int:
     until then is kept, and the watermark stays.
     """
     client, store_id, mirror = run.lemon_squeezy, run.directory.policy.store_id, run.store.mirror
-    return await side_by_side(
+    count = await side_by_side(
         _walk(run, reach, "orders", client.orders, store_id, mirror.keep_orders, REFUND_WINDOW),
         _walk(run, reach, "subscriptions", client.subscriptions, store_id, mirror.keep_subscriptions, None),
         _walk(run, reach, "invoices", client.invoices, store_id, mirror.keep_invoices, REFUND_WINDOW),
     )
+    if not mirror.has_orders_of(store_id):
+        await _explain_silence(run)
+    return count
+
+
+async def _explain_silence(run: Run) -> None:
+    """A store without a single order is new, or not the one that was meant."""
+    store_id, stores = run.directory.policy.store_id, await run.lemon_squeezy.stores()
+    if store_id not in {store.id for store in stores}:
+        known = ", ".join(f"{store.name} ({store.id})" for store in stores) or "none"
+        raise ConfigError(f"LEMON_SQUEEZY_STORE_ID = {store_id} is not a store of this key, which sees: {known}")
+    run.remarks.append(f"Store {store_id} has no orders yet.")
+    if await run.lemon_squeezy.key_is_test_mode() != run.directory.policy.test_mode:
+        run.remarks.append("LEMON_SQUEEZY_API_KEY is a key of the other mode (test or live) than DEALSYNC_MODE.")
 
 
 async def poll_kommo(run: Run, reach: Reach) -> int:
@@ -147,21 +163,39 @@ async def _poll_deals(run: Run, reach: Reach) -> int:
         run.progress(f"Kommo deals: {len(seen)} read")
     if since is None:
         run.deals_read |= seen
-        mirror.mark_absent_deals_deleted(frozenset(seen), before=run.started_at - CLOCK_SKEW - KOMMO_READ_LAG)
+        await read_deals(run, mirror.absent_deals(seen, before=_surely_listed(run)))
     else:
         mirror.mark_deals_deleted(await run.kommo.deleted_deal_ids(since=since))
     runs.set_watermark("deals", Watermark(run.started_at, 0))
     return len(seen)
 
 
+async def read_deals(run: Run, lead_ids: AbstractSet[int]) -> None:
+    """Read deals by id; those that are not there are marked deleted, unless one of them could not be read."""
+    mirror, unreadable = run.store.mirror, len(run.kommo.refused.reasons)
+    deals = await run.kommo.deals_by_id(lead_ids, run.directory.field_keys)
+    mirror.keep_deals(list(deals.values()))
+    run.deals_read |= lead_ids
+    if len(run.kommo.refused.reasons) == unreadable:
+        mirror.mark_deals_deleted(lead_ids - deals.keys())
+
+
 async def _poll_contacts(run: Run, reach: Reach) -> int:
     mirror, runs = run.store.mirror, run.store.runs
     mark = runs.watermark("contacts")
     since = None if reach.deep or mark is None else mark.polled_at - KOMMO_LIST_OVERLAP
-    count = 0
+    unreadable = len(run.kommo.refused.reasons)
+    seen: set[int] = set()
     async for page in run.kommo.contacts(since=since):
         mirror.keep_contacts(page)
-        count += len(page)
-        run.progress(f"Kommo contacts: {count} read")
+        seen.update(contact.contact_id for contact in page)
+        run.progress(f"Kommo contacts: {len(seen)} read")
+    if since is None and len(run.kommo.refused.reasons) == unreadable:
+        mirror.mark_absent_contacts_deleted(seen, before=_surely_listed(run))
     runs.set_watermark("contacts", Watermark(run.started_at, 0))
-    return count
+    return len(seen)
+
+
+def _surely_listed(run: Run) -> datetime:
+    """What was last changed before this time was visible to every list of this run."""
+    return run.started_at - CLOCK_SKEW - KOMMO_READ_LAG

@@ -19,13 +19,12 @@ async def reconcile(
     Records that could not be written do not raise: see `Report.raise_if_failed`.
     """
     settings, reach = load_settings(), reach or Reach()
-    limit = settings.config.limits.max_changes if max_changes is None else max_changes
     async with open_run("reconcile", settings=settings, progress=progress) as run:
         await settle_doubts(run)
         await side_by_side(poll_lemon_squeezy(run, reach), poll_kommo(run, reach))
         plan = await make_plan(run)
         if not apply:
             return make_report(run, plan)
-        plan.ensure_within(limit)
+        plan.ensure_within(run.max_changes if max_changes is None else max_changes)
         outcomes = await apply_actions(run, record_intent(run, plan))
         return make_report(run, plan, outcomes)

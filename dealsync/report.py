@@ -50,6 +50,7 @@ class Report:
     applied: bool
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
     kommo_url: str = ""
 
     def state_of(self, action: Action) -> str:
@@ -106,6 +107,7 @@ class Report:
             "settling": [f"order:{order_id}" for order_id in plan.settling],
             "other_mode": plan.other_mode,
             "unreadable": list(self.unreadable),
+            "remarks": self.remarks(),
             "run": {
                 "id": self.run_id,
                 "applied": self.applied,
@@ -163,7 +165,7 @@ class Report:
     def remarks(self) -> list[str]:
         """Return what else a person should know, a sentence each."""
         plan = self.plan
-        found = [f"Could not be read: {reason}" for reason in self.unreadable]
+        found = [*self.notices, *(f"Could not be read: {reason}" for reason in self.unreadable)]
         if plan.settling:
             found.append(f"{len(plan.settling)} young orders wait for their webhook and are decided by a later run.")
         if plan.other_mode:
@@ -212,6 +214,7 @@ def make_report(run: Run, plan: Plan, outcomes: Sequence[Outcome] | None = None)
         applied=outcomes is not None,
         outcomes={outcome.key: outcome for outcome in outcomes or ()},
         unreadable=tuple(run.unreadable),
+        notices=tuple(run.remarks),
         kommo_url=f"https://{run.settings.environment.kommo_domain}",
     )
     figures = {

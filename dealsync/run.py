@@ -43,7 +43,13 @@ class Run:
         self.directory = directory
         self.started_at = started_at
         self.progress = progress
+        self.remarks: list[str] = []  # what a person should know, a sentence each
         self.deals_read: set[int] = set()  # in this run, without a filter or by id: these readings do not lag
+
+    @property
+    def max_changes(self) -> int:
+        """How many deals a plan may touch, unless the caller says otherwise."""
+        return self.settings.config.limits.max_changes
 
     @property
     def requests(self) -> dict[str, int]:
@@ -72,7 +78,9 @@ async def open_run(
         async with store.runs.exclusive(job, patience=PATIENCE) as run_id:
             started_at = utc_now()
             progress("Reading the Kommo account")
-            directory = resolve(settings, await read_account(kommo))
+            view = await read_account(kommo)
+            store.runs.bind("Kommo account", str(view.account.account_id))
+            directory = resolve(settings, view)
             yield Run(run_id, settings, store, lemon_squeezy, kommo, directory, started_at, progress)
     except SQLAlchemyError as error:
         raise DatabaseError(

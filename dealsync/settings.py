@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dealsync.apis.kommo.client import Kommo
@@ -46,10 +46,25 @@ class Environment(BaseSettings):
     def _trimmed(cls, value: str) -> str:
         return value.strip()
 
+    @field_validator("lemon_squeezy_api_key", "kommo_token")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr) -> SecretStr:
+        key = value.get_secret_value().strip()
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ValueError("has characters that no key has; copy it again")
+        return SecretStr(key)
+
+    @field_validator("lemon_squeezy_api_url", "kommo_api_url")
+    @classmethod
+    def _is_an_origin(cls, value: str) -> str:
+        if value:
+            HttpUrl(value)
+        return value.strip().rstrip("/")
+
     @property
     def kommo_origin(self) -> str:
         """Where Kommo's API is: the account's own host, unless KOMMO_API_URL says otherwise."""
-        return (self.kommo_api_url or f"https://{self.kommo_domain}").rstrip("/")
+        return self.kommo_api_url or f"https://{self.kommo_domain}"
 
     @property
     def is_test_mode(self) -> bool:
@@ -79,9 +94,9 @@ class OwnersSection(_Section):
 class MatchingSection(_Section):
     """How payments find their deals."""
 
-    window_days: Annotated[int, Field(ge=1)] = 30
+    window_days: Annotated[int, Field(ge=1, le=3650)] = 30
     max_auto_amount: Annotated[int, Field(ge=0)] = 100_000  # minor units
-    settle_minutes: Annotated[float, Field(ge=0)] = 5
+    settle_minutes: Annotated[float, Field(ge=0, le=10_080)] = 5
 
 
 class PolicySection(_Section):
@@ -89,7 +104,7 @@ class PolicySection(_Section):
 
     reopen_lost: bool = False
     amount_tolerance: Annotated[int, Field(ge=0)] = 0  # minor units
-    stuck_after_hours: Annotated[float, Field(gt=0)] = 24
+    stuck_after_hours: Annotated[float, Field(gt=0, le=87_600)] = 24
     notify_since: datetime | None = None
     trial_wins: Literal[False] = False
     renewal_deals: Literal[False] = False
@@ -169,6 +184,8 @@ def load_environment() -> Environment:
     """Return the environment. Raises ConfigError; values are never shown."""
     try:
         return Environment()
+    except UnicodeDecodeError as error:
+        raise ConfigError("The file .env is not UTF-8 text; save it as such") from error
     except ValidationError as error:
         missing = sorted({_name(e["loc"]) for e in error.errors() if e["type"] == "missing"})
         wrong = sorted({f"{_name(e['loc'])} ({e['msg']})" for e in error.errors() if e["type"] != "missing"})
@@ -179,9 +196,15 @@ def load_environment() -> Environment:
 def load_config(path: Path) -> Config:
     """Return `dealsync.toml`. Raises ConfigError naming the file and the keys."""
     try:
-        return Config.model_validate(read_toml(path))
+        return parse_config(read_toml(path), path)
     except FileNotFoundError as error:
         raise ConfigError(f"There is no {path}. Run: dealsync init") from error
+
+
+def parse_config(values: dict[str, Any], path: Path) -> Config:
+    """Return the content of `path` as Config. Raises ConfigError naming the keys."""
+    try:
+        return Config.model_validate(values)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
         raise ConfigError(f"{path} is wrong: {faults}") from error
@@ -200,7 +223,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def build_lemon_squeezy(environment: Environment) -> LemonSqueezy:
     """Return the Lemon Squeezy client."""
     return LemonSqueezy(
-        origin=environment.lemon_squeezy_api_url.rstrip("/"),
+        origin=environment.lemon_squeezy_api_url,
         api_key=environment.lemon_squeezy_api_key.get_secret_value(),
         requests_per_minute=environment.lemon_squeezy_requests_per_minute,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import tomlkit
 from tomlkit import TOMLDocument
 from tomlkit.exceptions import TOMLKitError
 
-from dealsync.account import AccountView, find_pipeline, find_status, read_account
+from dealsync.account import AccountView, find_field, find_pipeline, find_status, means, read_account
 from dealsync.apis.kommo import render
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.kommo.normalise import CustomField, Pipeline
@@ -19,7 +20,15 @@ from dealsync.apis.lemonsqueezy.client import LemonSqueezy
 from dealsync.core.mapping import FIELDS
 from dealsync.errors import ConfigError
 from dealsync.ledger.runs import utc_now
-from dealsync.settings import Config, Environment, NameOrId, build_kommo, build_lemon_squeezy, build_store
+from dealsync.settings import (
+    Config,
+    Environment,
+    NameOrId,
+    build_kommo,
+    build_lemon_squeezy,
+    build_store,
+    parse_config,
+)
 
 Choose = Callable[[str, Sequence[str]], str | None]
 """Asks a person to pick one of some names; None when there is nobody to ask."""
@@ -72,7 +81,8 @@ class SetUp:
 async def set_up(environment: Environment, wishes: Wishes, choose: Choose) -> SetUp:
     """Check both keys, find names, make fields, write the configuration.
 
-    Nothing is made or written before everything is found. Raises Unauthorized, Unreachable, ConfigError.
+    Nothing is made or written before everything is found and the file is known to be right and writable.
+    Raises Unauthorized, Unreachable, ConfigError, DatabaseError.
     """
     path = environment.dealsync_config
     document = _read(path)
@@ -81,26 +91,27 @@ async def set_up(environment: Environment, wishes: Wishes, choose: Choose) -> Se
     try:
         store = await _store_name(lemon_squeezy, environment.lemon_squeezy_store_id)
         view = await read_account(kommo)
-        section = document.get("kommo", {})
+        section = _section(document, "kommo", path)
         pipeline = _pipeline(view, wishes.pipeline or section.get("pipeline"), choose)
         statuses = {key: _status(pipeline, key, getattr(wishes, key) or section.get(key), choose) for key in DEFAULTS}
-        made = await _make_fields(kommo, view.fields)
+        users = {u.user_id: u.name for u in view.users if u.is_active}
+        _name(document, "kommo", {"pipeline": (pipeline.pipeline_id, pipeline.name)} | statuses)
+        _fill(document, "owners", {"strategy": "round_robin", "users": list(users)})
+        _fill(document, "policy", {"notify_since": utc_now().replace(microsecond=0)})
+        config = parse_config(tomlkit.parse(tomlkit.dumps(document)).unwrap(), path)
+        _ensure_writable(path)
+        made, field_ids = await _make_fields(kommo, view.fields, config)
     finally:
         await lemon_squeezy.close()
         await kommo.close()
-    found = {field.key: field_id for field in FIELDS if (field_id := _field_id(field.name, [*view.fields, *made]))}
-    users = {u.user_id: u.name for u in view.users if u.is_active}
-    _fill(document, "kommo", {"pipeline": pipeline.name, **statuses}, overwrite=True)
-    _fill(document, "owners", {"strategy": "round_robin", "users": list(users)})
-    _fill(document, "policy", {"notify_since": utc_now().replace(microsecond=0)})
-    _fill(document, "fields", found)
+    _fill(document, "fields", field_ids, overwrite=True)
     return SetUp(
         account=f"{view.account.name} ({view.account.account_id})",
         store=store,
         pipeline=pipeline.name,
-        statuses=statuses,
+        statuses={key: name for key, (_, name) in statuses.items()},
         users=users,
-        fields_made=tuple(field.name for field in made),
+        fields_made=made,
         config=path,
         changed=_write(path, document) or bool(made),
     )
@@ -121,28 +132,31 @@ def _pipeline(view: AccountView, wanted: NameOrId | None, choose: Choose) -> Pip
     return find_pipeline(view.pipelines, view.pipelines[0].name if wanted is None else wanted)
 
 
-def _status(pipeline: Pipeline, key: str, wanted: NameOrId | None, choose: Choose) -> str:
+def _status(pipeline: Pipeline, key: str, wanted: NameOrId | None, choose: Choose) -> tuple[int, str]:
     """The status for a role: as asked, as configured, by its usual name, else as a person picks."""
     names = [s.name for s in pipeline.statuses if s.accepts_deals]
     if wanted is None and DEFAULTS[key].casefold() not in (name.casefold() for name in names):
         wanted = choose(f"Which status is the {key.replace('_', ' ')}?", names)
     try:
-        return find_status(pipeline, DEFAULTS[key] if wanted is None else wanted, key).name
+        status = find_status(pipeline, DEFAULTS[key] if wanted is None else wanted, key)
     except ConfigError as error:
         option = f"--{key.replace('_', '-')}"
         raise ConfigError(
             f"Pipeline {pipeline.name} has no status for {key} (looked for {wanted or DEFAULTS[key]!r}). "
             f"It has: {', '.join(names)}. Add one in Kommo, or name one with {option}"
         ) from error
+    return status.status_id, status.name
 
 
-async def _make_fields(kommo: Kommo, present: Sequence[CustomField]) -> list[CustomField]:
-    missing = [body for body in render.ls_fields() if not _field_id(body["name"], present)]
-    return await kommo.create_deal_custom_fields(missing) if missing else []
-
-
-def _field_id(name: str, fields: Sequence[CustomField]) -> int | None:
-    return min((f.field_id for f in fields if f.name.strip().casefold() == name.casefold()), default=None)
+async def _make_fields(
+    kommo: Kommo, present: Sequence[CustomField], config: Config
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Make the LS fields that are neither configured and there, nor there by name; return their names, and all ids."""
+    ids = {f.key: find_field(present, config.fields.get(f.key)) or find_field(present, f.name) for f in FIELDS}
+    missing = [body for field, body in zip(FIELDS, render.ls_fields(), strict=True) if ids[field.key] is None]
+    made = await kommo.create_deal_custom_fields(missing) if missing else []
+    ids |= {field.key: find_field(made, field.name) for field in FIELDS if ids[field.key] is None}
+    return tuple(field.name for field in made), {key: field_id for key, field_id in ids.items() if field_id}
 
 
 def _read(path: Path) -> TOMLDocument:
@@ -153,27 +167,51 @@ def _read(path: Path) -> TOMLDocument:
     return document
 
 
-def _fill(document: TOMLDocument, name: str, values: dict[str, Any], *, overwrite: bool = False) -> None:
-    """Add keys to a section; every key that is there already keeps its value, unless it is to be overwritten."""
+def _section(document: TOMLDocument, name: str, path: Path) -> Any:
+    section = document.get(name, {})
+    if not isinstance(section, dict):
+        raise ConfigError(f"{path} is wrong: {name} must be a section, [{name}]")
+    return section
+
+
+def _table(document: TOMLDocument, name: str) -> Any:
     if name not in document:
-        section = tomlkit.table()
+        table = tomlkit.table()
         if name in COMMENTS:
-            section.comment(COMMENTS[name])
-        document[name] = section
-    section = document[name]
+            table.comment(COMMENTS[name])
+        document[name] = table
+    return document[name]
+
+
+def _name(document: TOMLDocument, name: str, found: dict[str, tuple[int, str]]) -> None:
+    """Write names that were found, unless what stands there means the same."""
+    table = _table(document, name)
+    for key, (item_id, item_name) in found.items():
+        if key not in table or not means(table[key], item_id, item_name):
+            table[key] = item_name
+
+
+def _fill(document: TOMLDocument, name: str, values: dict[str, Any], *, overwrite: bool = False) -> None:
+    """Add keys to a section; a key that is there keeps its value, unless it is to be overwritten and differs."""
+    table = _table(document, name)
     for key, value in values.items():
-        if key not in section or (overwrite and section[key] != value and not isinstance(section[key], int)):
-            section[key] = value
+        if key not in table or (overwrite and table[key] != value):
+            table[key] = value
+
+
+def _ensure_writable(path: Path) -> None:
+    place = path if path.exists() else path.absolute().parent
+    if not os.access(place, os.W_OK):
+        raise ConfigError(f"{path} cannot be written: no permission, or no such folder")
 
 
 def _write(path: Path, document: TOMLDocument) -> bool:
-    """Write the file if it changed, and only what `Config` accepts; return whether it changed."""
+    """Write the file if it changed; return whether it did."""
     text = tomlkit.dumps(document)
-    Config.model_validate(tomlkit.parse(text).unwrap())
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return False
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error}") from error
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, date, datetime, time
 from typing import Annotated
 
@@ -12,7 +11,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from dealsync.errors import RunInProgress
-from dealsync.poll import Reach
+from dealsync.poll import Reach, side_by_side
 from dealsync.run import open_run
 from tasks.apply import apply_plan
 from tasks.plan import compare
@@ -20,12 +19,12 @@ from tasks.poll import read_kommo, read_lemon_squeezy
 from tasks.record import record_intent, settle_doubts
 from tasks.report import publish_plan, publish_report
 
-MaxChanges = Annotated[int, Field(ge=0)]
+MaxChanges = Annotated[int | None, Field(ge=0)]
 
 
 @flow(name="reconcile")
 async def reconcile(
-    apply: bool = False, deep: bool = False, since: date | None = None, max_changes: MaxChanges = 200
+    apply: bool = False, deep: bool = False, since: date | None = None, max_changes: MaxChanges = None
 ) -> State[str]:
     """Bring Kommo deals in line with Lemon Squeezy orders. Plans only, unless `apply` is true.
 
@@ -33,17 +32,17 @@ async def reconcile(
         apply: Write to Kommo. Off: plan only, nothing is sent.
         deep: Read every page again, not only what is new.
         since: Read orders made on or after this day (UTC).
-        max_changes: A plan that touches more deals than this sends nothing, and the run fails.
+        max_changes: A plan that touches more deals sends nothing, and the run fails. Empty: `limits.max_changes`.
     """
     reach = Reach(deep, datetime.combine(since, time(), UTC) if since else None)
     try:
         async with open_run("reconcile", progress=get_run_logger().debug) as run:
             await settle_doubts(run)
-            await asyncio.gather(read_lemon_squeezy(run, reach), read_kommo(run, reach))
+            await side_by_side(read_lemon_squeezy(run, reach), read_kommo(run, reach))
             plan = await compare(run)
             await publish_plan(run, plan)
             if apply:
-                plan.ensure_within(max_changes)
+                plan.ensure_within(run.max_changes if max_changes is None else max_changes)
                 outcomes = await apply_plan(run, await record_intent(run, plan))
             report = await publish_report(run, plan, outcomes if apply else None)
     except RunInProgress as busy:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dealsync.errors import DatabaseError
 
+DRIVERS = ("sqlite", "postgresql+psycopg")
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -25,16 +26,19 @@ def open_database(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, ValueError) as error:
         raise DatabaseError(
             "DEALSYNC_DATABASE_URL is not a database URL; write sqlite:///dealsync.db or "
             "postgresql://user:password@host/name"
         ) from error
     if parsed.drivername in ("postgres", "postgresql"):
         parsed = parsed.set(drivername="postgresql+psycopg")
-    shown = parsed.render_as_string(hide_password=True)
-    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise DatabaseError(f"DEALSYNC_DATABASE_URL: {shown} is neither SQLite nor PostgreSQL")
+    shown = f"{parsed.get_backend_name()} {parsed.host or ''}/{parsed.database or ''}".replace(" /", " ")
+    if parsed.drivername not in DRIVERS:
+        raise DatabaseError(
+            f"DEALSYNC_DATABASE_URL names {parsed.drivername}, which is neither SQLite (sqlite://) nor PostgreSQL "
+            "through psycopg (postgresql://)"
+        )
     try:
         engine = create_engine(parsed, pool_pre_ping=True)
         if engine.dialect.name == "sqlite":

@@ -167,8 +167,8 @@ def _keep_links(db: Connection, links: Sequence[Link], now: datetime) -> None:
 
 def _keep_reviews(db: Connection, reviews: Sequence[Review], now: datetime) -> None:
     """The reviews of this plan are the open ones; those that settled themselves go."""
-    db.execute(delete(ReviewRow).where(ReviewRow.order_id.not_in([review.order_id for review in reviews])))
     for review in reviews:
         row = {"candidates": list(review.candidates), "reason": review.reason, "last_seen_at": now}
         statement = insert(db, ReviewRow).values(order_id=review.order_id, first_seen_at=now, **row)
         db.execute(statement.on_conflict_do_update(index_elements=[ReviewRow.order_id], set_=row))
+    db.execute(delete(ReviewRow).where(ReviewRow.last_seen_at < now))

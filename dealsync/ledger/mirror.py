@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
@@ -77,11 +78,20 @@ class Mirror:
             for ids in chunks(lead_ids):
                 db.execute(update(DealRow).where(DealRow.lead_id.in_(ids)).values(is_deleted=True))
 
-    def mark_absent_deals_deleted(self, seen: frozenset[int], *, before: datetime) -> None:
-        """After a walk over all deals: what was not seen, and is older than the walk, is gone."""
+    def absent_deals(self, seen: AbstractSet[int], *, before: datetime) -> set[int]:
+        """Return the deals that a walk over all deals, begun after `before`, did not see."""
         with self._engine.connect() as db:
             known = db.scalars(select(DealRow.lead_id).where(DealRow.updated_at < before, ~DealRow.is_deleted)).all()
-        self.mark_deals_deleted(lead_id for lead_id in known if lead_id not in seen)
+        return set(known) - seen
+
+    def mark_absent_contacts_deleted(self, seen: AbstractSet[int], *, before: datetime) -> None:
+        """After a walk over all contacts, begun after `before`: what it did not see is gone."""
+        with self._engine.begin() as db:
+            known = db.scalars(
+                select(ContactRow.contact_id).where(ContactRow.updated_at < before, ~ContactRow.is_deleted)
+            ).all()
+            for ids in chunks(set(known) - seen):
+                db.execute(update(ContactRow).where(ContactRow.contact_id.in_(ids)).values(is_deleted=True))
 
     def apply_change(self, lead_id: int, change: DealChange, updated_at: datetime) -> None:
         """Write through what Kommo has just accepted, so that lagging reads cannot hide it from the next plan."""
@@ -130,6 +140,13 @@ class Mirror:
         with self._engine.connect() as db:
             younger = db.execute(select(func.count()).where(created_at >= since)).scalar_one()
         return younger // page_size + 1
+
+    def has_orders_of(self, store_id: str) -> bool:
+        """Whether any order of a store was ever seen."""
+        with self._engine.connect() as db:
+            return (
+                db.execute(select(OrderRow.order_id).where(OrderRow.store_id == store_id).limit(1)).first() is not None
+            )
 
     def orders(self) -> pd.DataFrame:
         """Return every order seen."""

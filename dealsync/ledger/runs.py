@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import Engine, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from dealsync.errors import RunInProgress
-from dealsync.ledger.tables import LockRow, RunRow, WatermarkRow
+from dealsync.errors import ConfigError, RunInProgress
+from dealsync.ledger.tables import IdentityRow, LockRow, RunRow, WatermarkRow
 from dealsync.ledger.upsert import insert
 
 LEASE = timedelta(seconds=20)
@@ -89,6 +89,18 @@ class Runs:
         query = select(RunRow.summary).order_by(RunRow.started_at.desc()).limit(1)
         with self._engine.connect() as db:
             return db.scalar(query) or {}
+
+    def bind(self, name: str, value: str) -> None:
+        """Remember whose data this database holds. Raises ConfigError when it holds another's."""
+        with self._engine.begin() as db:
+            statement = insert(db, IdentityRow).values(name=name, value=value)
+            db.execute(statement.on_conflict_do_nothing(index_elements=[IdentityRow.name]))
+            held = db.scalar(select(IdentityRow.value).where(IdentityRow.name == name))
+        if held != value:
+            raise ConfigError(
+                f"This database belongs to {name} {held}, but the settings name {value}. "
+                "Set DEALSYNC_DATABASE_URL to a database of its own"
+            )
 
     def watermark(self, name: str) -> Watermark | None:
         """Return how far a list was polled; None when it never was to its end."""

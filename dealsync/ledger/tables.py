@@ -223,6 +223,15 @@ class WatermarkRow(Base):
     next_page: Mapped[int] = mapped_column(default=0)  # of the rolling re-read of older pages
 
 
+class IdentityRow(Base):
+    """Whose data this database holds: rows of two accounts must never mix."""
+
+    __tablename__ = "identity"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)  # "Kommo account"
+    value: Mapped[str]
+
+
 class RunRow(Base):
     """One run of the main job."""
 

@@ -11,18 +11,20 @@ from typing import Any, TypeVar
 
 import httpx
 
-from dealsync.apis.border import Refused
+from dealsync.apis.border import Refused, storable, words
 from dealsync.apis.kommo import normalise
 from dealsync.apis.kommo.normalise import Account, CustomField, Pipeline, User, Written
 from dealsync.apis.transport import Transport
 from dealsync.core.assumptions import KOMMO_IDS_PER_FILTER
 from dealsync.core.models import Contact, Deal
-from dealsync.errors import UnexpectedAnswer
+from dealsync.errors import AnswerLost, UnexpectedAnswer
 
 PAGE = 250
 EVENTS_PAGE = 100
 """Events come in smaller pages. Source: Kommo reference, "Envelope and paging"."""
 API = "/api/v4"
+ITEM_WORDS = 300
+"""Characters that are kept of what the API says about one item."""
 Row = TypeVar("Row")
 Items = Sequence[Mapping[str, Any]]
 
@@ -59,7 +61,8 @@ class Kommo:
     async def pipelines(self) -> list[Pipeline]:
         """Return every pipeline with its statuses, main one first."""
         answer = await self._transport.get(f"{API}/leads/pipelines")
-        return sorted(map(normalise.pipeline, _embedded(answer, "pipelines")), key=lambda p: not p.is_main)
+        found = self.refused.keep(normalise.pipeline, _embedded(answer, "pipelines"))
+        return sorted(found, key=lambda pipeline: not pipeline.is_main)
 
     async def users(self) -> list[User]:
         """Return every user. Only an admin's token may; raises Unauthorized for others."""
@@ -72,23 +75,22 @@ class Kommo:
 
     async def create_deal_custom_fields(self, items: Items) -> list[CustomField]:
         """Make custom fields of deals (`render.ls_fields`) and return them. Only an admin's token may."""
-        answer = await self._transport.write("POST", f"{API}/leads/custom_fields", items)
-        return [normalise.custom_field(row) for row in _embedded(answer, "custom_fields")]
+        return await self._write("POST", "/leads/custom_fields", "custom_fields", items, normalise.custom_field)
 
     # --- deals and contacts ----------------------------------------------------------------------------------
 
     def deals(self, field_keys: Mapping[int, str], *, since: datetime | None = None) -> AsyncIterator[list[Deal]]:
         """Yield pages of deals of all pipelines by ascending id, with contacts; those updated since, if given.
 
-        A filter can be ignored in silence, so older deals may come too. Very recent changes may be missing.
+        A filter can be ignored in silence, so older ones may come too. Very recent changes may be missing.
         """
         params = {"with": "contacts", "order[id]": "asc", **_window(since)}
         return self._pages("/leads", "leads", params, lambda row: normalise.deal(row, field_keys))
 
     async def deleted_deal_ids(self, *, since: datetime | None = None) -> list[int]:
-        """Return the ids of deals in the recycle bin (deleted since, if given)."""
+        """Return the ids of deals in the recycle bin; those updated since, if given, and perhaps older ones."""
         params = {"with": "only_deleted", "order[id]": "asc", **_window(since)}
-        pages = self._pages("/leads", "leads", params, lambda row: (int(row["id"]), bool(row.get("is_deleted"))))
+        pages = self._pages("/leads", "leads", params, normalise.deletion)
         return [lead_id async for page in pages for lead_id, is_deleted in page if is_deleted]
 
     async def deals_by_id(self, lead_ids: Iterable[int], field_keys: Mapping[int, str]) -> dict[int, Deal]:
@@ -111,11 +113,15 @@ class Kommo:
         return found
 
     def contacts(self, *, since: datetime | None = None) -> AsyncIterator[list[Contact]]:
-        """Yield pages of contacts by ascending id; those updated since, if given."""
+        """Yield pages of contacts by ascending id; those updated since, if given, and perhaps older ones."""
         return self._pages("/contacts", "contacts", {"order[id]": "asc", **_window(since)}, normalise.contact)
 
     async def newest_contacts(self, *, since: datetime) -> list[Contact]:
-        """Return the contacts updated at or after `since`, newest ids first, read without any filter."""
+        """Return all contacts created at or after `since`, newest ids first, read without any filter.
+
+        A contact does not tell when it was created, only that it was not after its last update: so older ones that
+        were updated since may be among them, but not all of those.
+        """
         found: list[Contact] = []
         async for page in self._pages("/contacts", "contacts", {"order[id]": "desc"}, normalise.contact):
             found += [contact for contact in page if contact.updated_at >= since]
@@ -153,46 +159,55 @@ class Kommo:
     # --- writes: at most 250 items each, never repeated blind -----------------------------------------------------
 
     async def update_deals(self, items: Items) -> dict[int, datetime]:
-        """PATCH deals; return the time of each change by lead id. Raises Rejected, AnswerLost.
+        """PATCH deals; return the time of each change by lead id. Raises Rejected, AnswerLost, Unreachable.
 
         What Rejected names, and what the answer leaves out, is keyed by lead id.
         """
-        answer = await self._transport.write("PATCH", f"{API}/leads", items)
-        rows = _embedded(answer, "leads")
-        return {int(row["id"]): normalise.seconds(row.get("updated_at")) for row in rows}
+        return dict(await self._write("PATCH", "/leads", "leads", items, normalise.changed))
 
     async def create_deals(self, items: Items) -> dict[str, int]:
-        """POST deals; return lead ids by request_id."""
-        return await self._create(f"{API}/leads", "leads", items)
+        """POST deals; return lead ids by request_id. Raises as `update_deals`."""
+        return dict(await self._write("POST", "/leads", "leads", items, normalise.created))
 
     async def create_contacts(self, items: Items) -> dict[str, int]:
         """POST contacts; return contact ids by request_id."""
-        return await self._create(f"{API}/contacts", "contacts", items)
+        return dict(await self._write("POST", "/contacts", "contacts", items, normalise.created))
 
     async def create_notes(self, items: Items) -> dict[str, int]:
         """POST notes on deals; return note ids by request_id."""
-        return await self._create(f"{API}/leads/notes", "notes", items)
+        return dict(await self._write("POST", "/leads/notes", "notes", items, normalise.created))
 
     async def create_tasks(self, items: Items) -> dict[str, int]:
         """POST tasks; return task ids by request_id."""
-        return await self._create(f"{API}/tasks", "tasks", items)
+        return dict(await self._write("POST", "/tasks", "tasks", items, normalise.created))
 
-    async def _create(self, path: str, plural: str, items: Items) -> dict[str, int]:
-        answer = await self._transport.write("POST", path, items)
-        return {str(row.get("request_id")): int(row["id"]) for row in _embedded(answer, plural)}
+    # --- one request ------------------------------------------------------------------------------------------
+
+    async def _write(
+        self, method: str, path: str, plural: str, items: Items, build: Callable[[object], Row]
+    ) -> list[Row]:
+        """Send items once and return what `build` makes of the rows of the answer, none for a 204.
+
+        An answer with a row that cannot be read is lost as a whole: the write was carried out, and must be looked up.
+        """
+        answer = await self._transport.write(method, f"{API}{path}", items)
+        try:
+            return [build(row) for row in _embedded(answer, plural)]
+        except UnexpectedAnswer as error:
+            raise AnswerLost(f"kommo {method} {API}{path}: {error}; it may have happened all the same") from error
 
     async def _pages(
         self,
         path: str,
         plural: str,
         params: Mapping[str, Any],
-        build: Callable[[Mapping[str, Any]], Row],
+        build: Callable[[object], Row],
         *,
-        limit: int = PAGE,
+        limit: int | None = None,
     ) -> AsyncIterator[list[Row]]:
         number, more = 1, True
         while more:
-            answer = await self._transport.get(f"{API}{path}", {**params, "limit": limit, "page": number})
+            answer = await self._transport.get(f"{API}{path}", {**params, "limit": limit or PAGE, "page": number})
             if answer is None:
                 return
             yield list(self.refused.keep(build, _embedded(answer, plural)))
@@ -201,15 +216,17 @@ class Kommo:
             number += 1
 
 
-def _embedded(answer: Any, plural: str) -> list[dict[str, Any]]:
+def _embedded(answer: Any, plural: str) -> list[object]:
     """The rows of a HAL list; a 204 (None) has none."""
     if answer is None:
         return []
     try:
         rows = answer["_embedded"][plural]
-    except (KeyError, TypeError) as error:
-        raise UnexpectedAnswer(f"kommo: an answer without _embedded.{plural}") from error
-    return [row for row in rows if isinstance(row, dict)]
+    except (KeyError, TypeError):
+        rows = None
+    if not isinstance(rows, list):
+        raise UnexpectedAnswer(f"kommo: an answer without a list in _embedded.{plural}")
+    return rows
 
 
 def _window(since: datetime | None) -> dict[str, int]:
@@ -225,13 +242,28 @@ def _read_error(response: httpx.Response) -> tuple[str, dict[str, str]]:
     try:
         body = response.json()
     except ValueError:
-        return "refused without a reason", {}
+        body = None
     if not isinstance(body, dict):
-        return "refused", {}
-    items: dict[str, str] = {}
-    for entry in body.get("validation-errors") or []:
-        words = [f"{e.get('path')}: {e.get('code')} {e.get('detail') or ''}".strip() for e in entry.get("errors", [])]
-        items[str(entry.get("request_id"))] = "; ".join(words)[:300]
-    if isinstance(body.get("errors"), dict):
-        items |= {str(key): str(words)[:300] for key, words in body["errors"].items()}
-    return str(body.get("detail") or body.get("title") or "refused without a reason")[:200], items
+        return words(), {}
+    items = _refused_items(body.get("validation-errors"))
+    by_entity = body.get("errors")
+    if isinstance(by_entity, dict):
+        items |= {storable(key): words(text, limit=ITEM_WORDS) for key, text in by_entity.items()}
+    return words(body.get("detail"), body.get("title")), items
+
+
+def _refused_items(entries: object) -> dict[str, str]:
+    """Shape A: what is wrong with each item, by its request_id; entries in another shape name no item."""
+    found = {}
+    for entry in _objects_in(entries):
+        request_id = entry.get("request_id")
+        if isinstance(request_id, int | str):
+            faults = [
+                f"{e.get('path')}: {e.get('code')} {e.get('detail') or ''}" for e in _objects_in(entry.get("errors"))
+            ]
+            found[storable(str(request_id))] = words("; ".join(f.strip() for f in faults), limit=ITEM_WORDS)
+    return found
+
+
+def _objects_in(value: object) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []

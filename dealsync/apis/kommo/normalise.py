@@ -5,17 +5,22 @@ Source: Kommo reference, "Leads", "Custom field values", "Other resources".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from dealsync.apis.border import Int64, Text, Wire, parse
+from dealsync.apis.border import Int64, Text, Wire, named, parse, storable
 from dealsync.core.mapping import NUMERIC_KEYS, canonical_number
 from dealsync.core.models import Contact, Deal, normal_email
-from dealsync.errors import UnexpectedAnswer
+
+LONGEST_NUMBER = 40
+"""Characters of an amount. What a person types beyond is no amount, and is left as it is."""
+_NUMBER = re.compile(r"\s*[+-]?[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]{1,2})?\s*")
+_SECONDS = re.compile(r"[0-9]{1,11}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +87,28 @@ def _mapped(value: object) -> object:
     return value if isinstance(value, dict) else {}
 
 
-def _seconds(value: object) -> object:
-    """Unix seconds to aware UTC; anything else is left for pydantic to refuse."""
-    if isinstance(value, int | str) and not isinstance(value, bool) and str(value).isdigit() and int(value) < 10**11:
+def _seconds(value: object) -> datetime:
+    """Unix seconds to aware UTC. A text with a date is refused: Kommo's have no zone, or one that differs by kind."""
+    if isinstance(value, int | str) and not isinstance(value, bool) and _SECONDS.fullmatch(str(value)):
         return datetime.fromtimestamp(int(value), UTC)
-    return value
+    raise ValueError("Input should be Unix seconds")
+
+
+def _as_text(value: object) -> str:
+    """The value of any field as text: those of other people also hold numbers, flags and objects."""
+    return storable(str(value))
 
 
 Time = Annotated[datetime, BeforeValidator(_seconds)]
 
 
 class _Value(Wire):
-    value: Any = None
+    value: Annotated[str, BeforeValidator(_as_text)] = ""
 
 
 class _FieldValues(Wire):
     field_id: Int64
-    field_code: str | None = None
+    field_code: Text = ""
     values: Annotated[list[_Value], BeforeValidator(_listed)] = Field(default_factory=list)
 
 
@@ -122,7 +132,7 @@ class _Lead(Wire):
     price: Int64 | None = None
     pipeline_id: Int64
     status_id: Int64
-    responsible_user_id: int | None = None
+    responsible_user_id: Int64 | None = None
     created_at: Time
     updated_at: Time
     closed_at: Time | None = None
@@ -134,7 +144,7 @@ class _Lead(Wire):
 class _Contact(Wire):
     id: Int64
     name: Text = ""
-    responsible_user_id: int | None = None
+    responsible_user_id: Int64 | None = None
     updated_at: Time
     is_deleted: bool | None = None
     custom_fields_values: Annotated[list[_FieldValues], BeforeValidator(_listed)] = Field(default_factory=list)
@@ -144,7 +154,7 @@ class _Account(Wire):
     id: Int64
     name: Text = ""
     subdomain: Text = ""
-    currency: str = "USD"
+    currency: Text = "USD"
 
 
 class _Rights(Wire):
@@ -178,7 +188,7 @@ class _Pipeline(Wire):
 class _CustomField(Wire):
     id: Int64
     name: Text = ""
-    type: str
+    type: Text
 
 
 class _Params(Wire):
@@ -191,20 +201,43 @@ class _Note(Wire):
     params: Annotated[_Params, BeforeValidator(_mapped)] = Field(default_factory=_Params)
 
 
+class _LeadStatus(Wire):
+    id: Int64
+
+
+class _After(Wire):
+    lead_status: _LeadStatus | None = None
+
+
 class _Event(Wire):
     entity_id: Int64
-    value_after: Annotated[list[dict[str, Any]], BeforeValidator(_listed)] = Field(default_factory=list)
+    value_after: Annotated[list[_After], BeforeValidator(_listed)] = Field(default_factory=list)
 
 
 class _Task(Wire):
     id: Int64
-    entity_id: int | None = None
+    entity_id: Int64 | None = None
     text: Text = ""
 
 
-def deal(lead: Mapping[str, Any], field_keys: Mapping[int, str]) -> Deal:
+class _Deletion(Wire):
+    id: Int64
+    is_deleted: bool = False
+
+
+class _Created(Wire):
+    id: Int64
+    request_id: Text
+
+
+class _Changed(Wire):
+    id: Int64
+    updated_at: Time
+
+
+def deal(lead: object, field_keys: Mapping[int, str]) -> Deal:
     """Return a lead as a Deal. `field_keys` names the LS fields by field id; other fields are not ours."""
-    wire = parse(_Lead, lead, f"deal {lead.get('id', 'without an id')}")
+    wire = parse(_Lead, lead, named("deal", lead))
     contacts = sorted(wire.embedded.contacts, key=lambda c: not c.is_main)
     return Deal(
         lead_id=wire.id,
@@ -227,22 +260,26 @@ def _ls_fields(wire: _Lead, field_keys: Mapping[int, str]) -> dict[str, str]:
     fields = {}
     for field in wire.custom_fields_values:
         key = field_keys.get(field.field_id)
-        if key is None or not field.values or field.values[0].value in (None, ""):
-            continue
-        text = str(field.values[0].value)
-        fields[key] = canonical_number(text) if key in NUMERIC_KEYS else text
+        text = field.values[0].value if field.values else ""
+        if key is not None and text:
+            fields[key] = _amount(text) if key in NUMERIC_KEYS else text
     return fields
 
 
-def contact(data: Mapping[str, Any]) -> Contact:
+def _amount(text: str) -> str:
+    """An amount in the one form it is compared in; "1e999999" would be a text of a million digits."""
+    is_amount = len(text) <= LONGEST_NUMBER and _NUMBER.fullmatch(text)
+    return canonical_number(text) if is_amount else text
+
+
+def contact(data: object) -> Contact:
     """Return a contact with its e-mails, normalised, in the order of the card."""
-    wire = parse(_Contact, data, f"contact {data.get('id', 'without an id')}")
+    wire = parse(_Contact, data, named("contact", data))
     emails = [
-        normal_email(str(value.value))
+        normal_email(value.value)
         for field in wire.custom_fields_values
         if field.field_code == "EMAIL"
         for value in field.values
-        if value.value
     ]
     return Contact(
         contact_id=wire.id,
@@ -254,19 +291,29 @@ def contact(data: Mapping[str, Any]) -> Contact:
     )
 
 
-def seconds(value: object) -> datetime:
-    """Return Unix seconds as aware UTC time. Raises UnexpectedAnswer."""
-    time = _seconds(value)
-    if not isinstance(time, datetime):
-        raise UnexpectedAnswer("kommo: an answer without a time")
-    return time
+def deletion(data: object) -> tuple[int, bool]:
+    """Return the id of a deal, and whether it is in the recycle bin."""
+    wire = parse(_Deletion, data, named("deal", data))
+    return wire.id, wire.is_deleted
 
 
-def moved_to(event: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the deal of a `lead_status_changed` event and the status it was moved to."""
-    wire = parse(_Event, event, f"event {event.get('id')}")
-    statuses = [value["lead_status"]["id"] for value in wire.value_after if "lead_status" in value]
-    return wire.entity_id, int(statuses[0]) if statuses else 0
+def created(data: object) -> tuple[str, int]:
+    """Return the request_id of a creation and the id that it made."""
+    wire = parse(_Created, data, named("the answer about", data))
+    return wire.request_id, wire.id
+
+
+def changed(data: object) -> tuple[int, datetime]:
+    """Return the id of what was changed and the time of the change."""
+    wire = parse(_Changed, data, named("the answer about", data))
+    return wire.id, wire.updated_at
+
+
+def moved_to(event: object) -> tuple[int, int]:
+    """Return the deal of a `lead_status_changed` event and the status it was moved to, 0 if that is not told."""
+    wire = parse(_Event, event, named("event", event))
+    statuses = [after.lead_status.id for after in wire.value_after if after.lead_status]
+    return wire.entity_id, statuses[0] if statuses else 0
 
 
 def account(data: object) -> Account:
@@ -275,32 +322,32 @@ def account(data: object) -> Account:
     return Account(wire.id, wire.name, wire.subdomain, wire.currency)
 
 
-def user(data: Mapping[str, Any]) -> User:
+def user(data: object) -> User:
     """Return a user; one whose rights are not shown counts as active."""
-    wire = parse(_User, data, f"user {data.get('id')}")
+    wire = parse(_User, data, named("user", data))
     return User(wire.id, wire.name, wire.rights.is_active is not False)
 
 
-def pipeline(data: Mapping[str, Any]) -> Pipeline:
+def pipeline(data: object) -> Pipeline:
     """Return a pipeline with its statuses in the order of the funnel. Status type 1 is "incoming"."""
-    wire = parse(_Pipeline, data, f"pipeline {data.get('id')}")
+    wire = parse(_Pipeline, data, named("pipeline", data))
     statuses = sorted(wire.embedded.statuses, key=lambda s: s.sort)
     return Pipeline(wire.id, wire.name, wire.is_main, tuple(Status(s.id, s.name, s.type == 0) for s in statuses))
 
 
-def custom_field(data: Mapping[str, Any]) -> CustomField:
+def custom_field(data: object) -> CustomField:
     """Return a custom field's id, name and type."""
-    wire = parse(_CustomField, data, f"custom field {data.get('id')}")
+    wire = parse(_CustomField, data, named("custom field", data))
     return CustomField(wire.id, wire.name, wire.type)
 
 
-def note(data: Mapping[str, Any]) -> Written:
+def note(data: object) -> Written:
     """Return a note's id, deal and text; kinds without text have an empty one."""
-    wire = parse(_Note, data, f"note {data.get('id')}")
+    wire = parse(_Note, data, named("note", data))
     return Written(wire.id, wire.entity_id, wire.params.text)
 
 
-def task(data: Mapping[str, Any]) -> Written:
+def task(data: object) -> Written:
     """Return a task's id, deal (0 if it hangs on nothing) and text."""
-    wire = parse(_Task, data, f"task {data.get('id')}")
+    wire = parse(_Task, data, named("task", data))
     return Written(wire.id, wire.entity_id or 0, wire.text)

@@ -15,13 +15,15 @@ Body = dict[str, Any]
 
 
 def deal_change(lead_id: int, changes: Iterable[DealChange], field_ids: Mapping[str, int]) -> Body:
-    """Return one PATCH item for all changes of a deal. Status and pipeline are sent together."""
+    """Return one PATCH item for all changes of a deal. What a change leaves open is left out, never null."""
     body: Body = {"id": lead_id, "request_id": str(lead_id)}
     fields: dict[str, str] = {}
     tags: list[str] = []
     for change in changes:
+        if change.pipeline_id is not None:
+            body["pipeline_id"] = change.pipeline_id
         if change.status_id is not None:
-            body |= {"pipeline_id": change.pipeline_id, "status_id": change.status_id}
+            body["status_id"] = change.status_id
         if change.price is not None:
             body["price"] = change.price
         fields |= change.fields
@@ -46,10 +48,13 @@ def new_deal(
         "name": deal.name,
         "pipeline_id": deal.pipeline_id,
         "status_id": deal.status_id,
-        "custom_fields_values": _field_values(deal.fields, field_ids),
-        "_embedded": {"tags": [{"name": tag} for tag in tags]},
+        "_embedded": {},
         "request_id": request_id,
     }
+    if deal.fields:
+        body["custom_fields_values"] = _field_values(deal.fields, field_ids)
+    if tags:
+        body["_embedded"]["tags"] = [{"name": tag} for tag in tags]
     if deal.price is not None:
         body["price"] = deal.price
     if deal.responsible_user_id is not None:

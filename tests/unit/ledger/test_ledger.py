@@ -1,6 +1,7 @@
 """What the database promises, on SQLite and on PostgreSQL alike."""
 
 import asyncio
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,10 +11,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine
 
 from dealsync.core.models import Invoice, Link, Money, Tier
-from dealsync.core.plan import Action, DealChange, Kind, NewDeal, Note, Outcome, Plan, Review, State, Task
+from dealsync.core.plan import Action, DealChange, Kind, NewDeal, Note, Outcome, Plan, Review, Seen, State, Task
 from dealsync.core.planner import make_plan
 from dealsync.core.tables import Tables
-from dealsync.errors import RunInProgress
+from dealsync.errors import ConfigError, RunInProgress
 from dealsync.ledger.journal import Journal
 from dealsync.ledger.mirror import Mirror
 from dealsync.ledger.runs import LEASE, Runs, Watermark
@@ -84,12 +85,39 @@ def test_mirror__contacts_of_a_deal_are_replaced_not_added(engine: Engine) -> No
     assert list(mirror.lead_contacts()["contact_id"]) == [83]
 
 
-def test_mirror__what_a_full_walk_did_not_see_is_gone_unless_it_is_younger(engine: Engine) -> None:
+def test_mirror__what_a_full_walk_did_not_see_is_absent_unless_it_is_younger(engine: Engine) -> None:
     mirror = Mirror(engine)
     mirror.keep_deals([deal(31), deal(32), deal(33, updated_at=NOW)])
-    mirror.mark_absent_deals_deleted(frozenset({31}), before=NOW - timedelta(minutes=5))
-    frame = mirror.deals()
-    assert list(frame[frame["is_deleted"]]["lead_id"]) == [32]
+    assert mirror.absent_deals({31}, before=NOW - timedelta(minutes=5)) == {32}
+    mirror.mark_deals_deleted({32})
+    assert list(mirror.deals().query("is_deleted")["lead_id"]) == [32]
+    assert mirror.absent_deals({31}, before=NOW - timedelta(minutes=5)) == set()
+
+
+def test_mirror__an_absent_contact_is_no_buyers_any_more(engine: Engine) -> None:
+    mirror = Mirror(engine)
+    mirror.keep_contacts([contact(81), contact(82, "b@example.com")])
+    mirror.mark_absent_contacts_deleted({82}, before=NOW)
+    assert list(mirror.contact_emails()["contact_id"]) == [82]
+
+
+def test_mirror__what_was_written_outlives_every_poll(engine: Engine) -> None:
+    mirror = Mirror(engine)
+    mirror.keep_deals([deal(31)])
+    mirror.apply_change(31, DealChange(pipeline_id=1, status_id=WON, fields={"order_id": "17"}), LATER)
+    mirror.remember([Seen(31, {"price": "490"}), Seen(99, {"price": "1"})])
+    mirror.keep_deals([deal(31, price=600, updated_at=LATER)])
+    row = mirror.deals().iloc[0]
+    assert json.loads(row["written"]) == {"status_id": "142", "order_id": "17", "price": "490"}
+    assert row["price"] == 600
+
+
+def test_database__belongs_to_one_account(engine: Engine) -> None:
+    runs = Runs(engine)
+    runs.bind("Kommo account", "1")
+    runs.bind("Kommo account", "1")
+    with pytest.raises(ConfigError, match="belongs to Kommo account 1"):
+        runs.bind("Kommo account", "2")
 
 
 def test_mirror__times_come_back_as_aware_utc(engine: Engine) -> None:

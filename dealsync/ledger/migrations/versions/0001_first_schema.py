@@ -56,6 +56,12 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_deals_ls_order_id"), ["ls_order_id"], unique=False)
 
     op.create_table(
+        "identity",
+        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
         "invoices",
         sa.Column("invoice_id", sa.String(length=64), nullable=False),
         sa.Column("store_id", sa.Text(), nullable=False),
@@ -239,6 +245,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_invoices_created_at"))
 
     op.drop_table("invoices")
+    op.drop_table("identity")
     with op.batch_alter_table("deals") as batch_op:
         batch_op.drop_index(batch_op.f("ix_deals_ls_order_id"))
 
