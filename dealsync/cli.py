@@ -52,7 +52,9 @@ def main() -> NoReturn:
             raise
         code = _complain(str(error), error.exit_code)
     except typer.TyperException as error:
-        code = _complain(f"{getattr(error, 'message', '') or error} See dealsync --help", 1)
+        words = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
+        # Without a command, help was shown and there is nothing to complain about.
+        code = _complain(f"{' '.join(words.split())} See: dealsync --help", 1) if words.strip() else 0
     except (typer.Abort, KeyboardInterrupt):
         code = _complain("stopped; what was recorded stays, and the next run goes on from there", 130)
     sys.exit(code if isinstance(code, int) else 0)

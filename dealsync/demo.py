@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -71,8 +72,12 @@ class Stage:
 
 
 def run_demo(*, keep: bool = False) -> None:
-    """Run it and print what happened. Raises DemoError when a part does not start or the outcome is wrong."""
+    """Run it and print what happened. Raises DemoError when a part does not start or the outcome is wrong.
+
+    Call it from the main thread: being terminated, it still stops everything that it started.
+    """
     watch = Stopwatch()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
         tempfile.TemporaryDirectory(prefix="dealsync-demo-") as folder,
         Simulator.running(seed=1, orders=ORDERS) as simulator,

@@ -88,7 +88,7 @@ def parse(model: type[Model], data: object, name: str) -> Model:
 def named(kind: str, row: object) -> str:
     """Return what messages call a row: `deal 17`. An id of another form is not shown, for it may be anything."""
     found = row.get("id") if isinstance(row, Mapping) else None
-    is_id = isinstance(found, int | str) and re.match(ID_PATTERN, str(found))
+    is_id = isinstance(found, int | str) and re.fullmatch(ID_PATTERN, str(found))
     return f"{kind} {found}" if is_id else f"{kind} without an id"
 
 

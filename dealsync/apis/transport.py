@@ -25,6 +25,8 @@ TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 ATTEMPTS = 4
 LONGEST_WAIT_S = 60.0
 """An API that asks for more patience than this is handed to the caller, who waits out minutes."""
+LONGEST_WISH_S = 3600.0
+"""A wish for more patience than this counts as this: it may be a time or an identifier rather than seconds."""
 
 Refusal = Callable[[httpx.Response], tuple[str, dict[str, str]]]
 """Reads an error body: its words, and its words per request_id."""
@@ -37,7 +39,10 @@ class _TryAgain(Exception):
 
 
 class Transport:
-    """Requests to one API, paced so that they are spaced evenly and never burst."""
+    """Requests to one API, paced so that they are spaced evenly and never burst.
+
+    After a 429 nothing leaves before the time that the API asked for: insisting gets the address banned.
+    """
 
     def __init__(
         self,
@@ -56,6 +61,7 @@ class Transport:
         self._read_error = read_error
         self._retry_wait_s = retry_wait_s
         self._banned = False
+        self._not_before_s = 0.0  # in the loop's time
         self._http = httpx.AsyncClient(
             base_url=origin,
             timeout=TIMEOUT,
@@ -71,7 +77,10 @@ class Transport:
         await self._http.aclose()
 
     async def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
-        """Return the JSON of a read; None for 204. Raises Unreachable after the last attempt."""
+        """Return the JSON of a read; None for 204.
+
+        Raises Unreachable after the last attempt, and instead of waiting for more than `LONGEST_WAIT_S`.
+        """
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_TryAgain), stop=stop_after_attempt(ATTEMPTS), wait=self._wait, reraise=True
         )
@@ -100,23 +109,47 @@ class Transport:
             ) from error
 
     async def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
-        async with self._limiter:
-            if self._banned:
-                raise _ban(self.api)
-            self.requests[f"{self.api} {method} {re.sub(r'/[0-9]+(?=/|$)', '/{id}', path)}"] += 1
-            try:
-                response = await self._http.request(method, path, **content)
-            except (httpx.RequestError, asyncio.IncompleteReadError) as error:
-                raise _TryAgain(f"no answer ({type(error).__name__})") from error
+        await self._turn(method, path)
+        self.requests[f"{self.api} {method} {re.sub(r'/[0-9]+(?=/|$)', '/{id}', path)}"] += 1
+        try:
+            response = await self._http.request(method, path, **content)
+        except (httpx.RequestError, asyncio.IncompleteReadError) as error:
+            raise _TryAgain(f"no answer ({type(error).__name__})") from error
         self._check(response, method, path)
         return response
+
+    async def _turn(self, method: str, path: str) -> None:
+        """Wait until this request may leave. Raises Banned, and Unreachable rather than wait for long."""
+        await self._wait_out(method, path)
+        await self._limiter.acquire()
+        # Others were answered meanwhile. Whom a 429 held up takes a new turn, or all of them would leave at once.
+        while await self._wait_out(method, path):
+            await self._limiter.acquire()
+
+    async def _wait_out(self, method: str, path: str) -> bool:
+        """Wait until the API wants to be asked again; return whether there was anything to wait for."""
+        waited = False
+        while not self._banned and (left_s := self._not_before_s - _now_s()) > 0:
+            if left_s > LONGEST_WAIT_S:
+                raise Unreachable(
+                    f"{self._name(method, path)}: the API asks to wait {left_s:.0f} s more; nothing was sent",
+                    status=429,
+                )
+            await asyncio.sleep(left_s)
+            waited = True
+        if self._banned:
+            raise _ban(self.api)
+        return waited
 
     def _check(self, response: httpx.Response, method: str, path: str) -> None:
         status = response.status_code
         if response.is_success:
             return
         if status == 429 or status >= 500:
-            raise _TryAgain(f"HTTP {status}", status, _asked_wait(response))
+            asked_s = _asked_wait(response)
+            if status == 429:
+                self._hold(self._retry_wait_s if asked_s is None else asked_s)
+            raise _TryAgain(f"HTTP {status}", status, asked_s)
         if status == 403 and "html" in response.headers.get("content-type", ""):
             self._banned = True
             raise _ban(self.api)
@@ -125,6 +158,9 @@ class Transport:
         if status in (401, 402, 403):
             raise Unauthorized(f"{name}: {words} (HTTP {status}); check the key or token", status=status)
         raise Rejected(f"{name}: {words} (HTTP {status})", status=status, items=items)
+
+    def _hold(self, wait_s: float) -> None:
+        self._not_before_s = max(self._not_before_s, _now_s() + wait_s)
 
     def _json(self, response: httpx.Response) -> Any:
         if response.status_code == 204 or not response.content:
@@ -138,15 +174,17 @@ class Transport:
             ) from error
 
     def _wait(self, state: RetryCallState) -> float:
+        """Seconds until a read is repeated. A hold is over by then: both count from the same answer."""
         error = state.outcome.exception() if state.outcome else None
-        asked = getattr(error, "wait_s", None)
-        if asked is None:
+        if not isinstance(error, _TryAgain) or error.wait_s is None:
             return wait_exponential_jitter(
                 multiplier=self._retry_wait_s, max=LONGEST_WAIT_S, jitter=self._retry_wait_s
             )(state)
-        if asked > LONGEST_WAIT_S:
-            raise Unreachable(f"{self.api} asks to wait {asked:.0f} s; try again later", status=429) from error
-        return float(asked)
+        if error.wait_s > LONGEST_WAIT_S:
+            raise Unreachable(
+                f"{self.api} asks to wait {error.wait_s:.0f} s; try again later", status=error.status
+            ) from error
+        return error.wait_s
 
     def _name(self, method: str, path: str) -> str:
         return f"{self.api} {method} {path}"
@@ -159,18 +197,40 @@ def _ban(api: str) -> ApiError:
     )
 
 
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
 def _asked_wait(response: httpx.Response) -> float | None:
     """Seconds the API asks to wait: `Retry-After` (seconds or date), or `retry_after` in the body."""
     header = response.headers.get("retry-after", "").strip()
-    if header.isdigit():
-        return float(header)
-    if header:
-        try:
-            return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
-        except (TypeError, ValueError):
-            return None
-    try:
-        asked = response.json()["retry_after"]
-    except (ValueError, KeyError, TypeError):
+    asked_s = _wish(header)
+    if asked_s is None and header:
+        asked_s = _until(header)
+    return _wish(_body_wish(response)) if asked_s is None else asked_s
+
+
+def _wish(value: object) -> float | None:
+    """Seconds from a number or from plain digits; None for anything else, and for less than nothing."""
+    if isinstance(value, str) and re.fullmatch("[0-9]+", value):  # str.isdigit would also take "²"
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:  # NaN is not
         return None
-    return float(asked) if isinstance(asked, int | float) else None
+    return float(min(value, LONGEST_WISH_S))
+
+
+def _until(date: str) -> float | None:
+    """Seconds until an HTTP date, 0 for one that is over; None for what is no date with a zone."""
+    try:
+        left_s = (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return min(max(left_s, 0.0), LONGEST_WISH_S)
+
+
+def _body_wish(response: httpx.Response) -> object:
+    try:
+        body = response.json()
+    except ValueError:
+        return None
+    return body.get("retry_after") if isinstance(body, dict) else None

@@ -299,13 +299,13 @@ def deletion(data: object) -> tuple[int, bool]:
 
 def created(data: object) -> tuple[str, int]:
     """Return the request_id of a creation and the id that it made."""
-    wire = parse(_Created, data, named("the answer about", data))
+    wire = parse(_Created, data, named("row", data))
     return wire.request_id, wire.id
 
 
 def changed(data: object) -> tuple[int, datetime]:
     """Return the id of what was changed and the time of the change."""
-    wire = parse(_Changed, data, named("the answer about", data))
+    wire = parse(_Changed, data, named("row", data))
     return wire.id, wire.updated_at
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import httpx
+from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-from dealsync.apis.border import Refused, Text, Wire, parse
+from dealsync.apis.border import Int64, Refused, Text, Wire, named, parse, words
 from dealsync.apis.lemonsqueezy import normalise
 from dealsync.apis.transport import Transport
 from dealsync.core.assumptions import LS_PAGE_SIZE
@@ -39,29 +40,52 @@ class Store:
     currency: str
 
 
+def _or_nothing(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+IfReadable = WrapValidator(_or_nothing)
+"""What goes around the rows: in an odd shape it counts as absent, and the rows are read all the same."""
+
+
 class _PageMeta(Wire):
-    currentPage: int = 1  # noqa: N815 - the API's own name
-    lastPage: int = 1  # noqa: N815
+    lastPage: Annotated[Int64 | None, IfReadable] = None  # noqa: N815 - the API's own name
 
 
 class _Meta(Wire):
-    page: _PageMeta = _PageMeta()
-    test_mode: bool = False
+    page: Annotated[_PageMeta | None, IfReadable] = None
+
+
+class _Links(Wire):
+    next: Annotated[str | None, IfReadable] = None
 
 
 class _List(Wire):
-    meta: _Meta = _Meta()
-    data: list[dict[str, Any]]
+    meta: Annotated[_Meta | None, IfReadable] = None
+    links: Annotated[_Links | None, IfReadable] = None
+    data: list[Any]
+
+    def last(self, number: int) -> int:
+        """The last page, seen from page `number`. A next one is announced by a link or by the count of pages."""
+        page = self.meta.page if self.meta else None
+        counted = number if page is None or page.lastPage is None else page.lastPage
+        return max(counted, number + 1) if self.links and self.links.next else counted
 
 
-class _Single(Wire):
-    meta: _Meta = _Meta()
-    data: dict[str, Any]
+class _KeyMeta(Wire):
+    test_mode: bool = False
+
+
+class _Key(Wire):
+    meta: _KeyMeta = _KeyMeta()
 
 
 class _Store(Wire):
     name: Text = ""
-    currency: str = "USD"
+    currency: Text = "USD"
 
 
 class LemonSqueezy:
@@ -91,14 +115,11 @@ class LemonSqueezy:
     async def key_is_test_mode(self) -> bool:
         """Return the mode of the key; raises Unauthorized for a wrong one. Source: reference, "Transport"."""
         answer = await self._transport.get("/v1/users/me")
-        return parse(_Single, answer, "the answer to users/me").meta.test_mode
+        return parse(_Key, answer, "the answer to users/me").meta.test_mode
 
     async def stores(self) -> list[Store]:
-        """Return the stores that the key sees (the first 100)."""
-        answer = await self._transport.get("/v1/stores", {"page[size]": LS_PAGE_SIZE})
-        rows = parse(_List, answer, "the list of stores").data
-        wires = [(str(row["id"]), parse(_Store, row.get("attributes"), f"store {row['id']}")) for row in rows]
-        return [Store(store_id, wire.name, wire.currency) for store_id, wire in wires]
+        """Return all stores that the key sees."""
+        return [store async for page in self._pages("/v1/stores", _store, {}) for store in page.rows]
 
     def orders(self, store_id: str, *, first: int = 1) -> AsyncIterator[Page[Order]]:
         """Yield pages of orders, newest first, from page `first` to the last.
@@ -106,28 +127,37 @@ class LemonSqueezy:
         Pages shift when an order arrives in between, so one can come twice: key by `id`. Read in order, none is
         missed. Raises Unauthorized, Unreachable.
         """
-        return self._pages("/v1/orders", normalise.order, store_id, first)
+        return self._pages("/v1/orders", normalise.order, _of(store_id), first)
 
     def subscriptions(self, store_id: str, *, first: int = 1) -> AsyncIterator[Page[Subscription]]:
         """Yield pages of subscriptions, newest first; see `orders`."""
-        return self._pages("/v1/subscriptions", normalise.subscription, store_id, first)
+        return self._pages("/v1/subscriptions", normalise.subscription, _of(store_id), first)
 
     def invoices(self, store_id: str, *, first: int = 1) -> AsyncIterator[Page[Invoice]]:
         """Yield pages of subscription invoices, newest first; see `orders`."""
-        return self._pages("/v1/subscription-invoices", normalise.invoice, store_id, first)
+        return self._pages("/v1/subscription-invoices", normalise.invoice, _of(store_id), first)
 
     async def _pages(
-        self, path: str, build: Callable[[Mapping[str, Any]], Row], store_id: str, first: int
+        self, path: str, build: Callable[[object], Row], filters: Mapping[str, str], first: int = 1
     ) -> AsyncIterator[Page[Row]]:
         number = last = first
         while number <= last:
-            answer = await self._transport.get(
-                path, {"filter[store_id]": store_id, "page[number]": number, "page[size]": LS_PAGE_SIZE}
-            )
+            answer = await self._transport.get(path, {**filters, "page[number]": number, "page[size]": LS_PAGE_SIZE})
             page = parse(_List, answer, f"page {number} of {path}")
-            last = page.meta.page.lastPage
+            last = page.last(number)
             yield Page(tuple(self.refused.keep(build, page.data)), number, last)
             number += 1
+
+
+def _of(store_id: str) -> dict[str, str]:
+    return {"filter[store_id]": store_id}
+
+
+def _store(resource: object) -> Store:
+    name = named("store", resource)
+    outer = parse(normalise.Resource, resource, name)
+    wire = parse(_Store, outer.attributes, name)
+    return Store(outer.id, wire.name, wire.currency)
 
 
 def _read_error(response: httpx.Response) -> tuple[str, dict[str, str]]:
@@ -135,9 +165,10 @@ def _read_error(response: httpx.Response) -> tuple[str, dict[str, str]]:
     try:
         body = response.json()
     except ValueError:
-        return "refused without a reason", {}
-    errors = body.get("errors") if isinstance(body, dict) else None
-    if isinstance(errors, list) and errors and isinstance(errors[0], dict):
-        details = [str(e.get("detail") or e.get("title") or "") for e in errors if isinstance(e, dict)]
-        return "; ".join(d[:200] for d in details[:3]) or "refused without a reason", {}
-    return str(body.get("message", "refused without a reason"))[:200] if isinstance(body, dict) else "refused", {}
+        body = None
+    if not isinstance(body, dict):
+        return words(), {}
+    errors = body.get("errors")
+    listed = [e for e in errors if isinstance(e, dict)] if isinstance(errors, list) else []
+    details = [words(e.get("detail"), e.get("title")) for e in listed[:3]]
+    return "; ".join(details) or words(body.get("message")), {}

@@ -5,13 +5,19 @@ Source: Lemon Squeezy reference, "Objects".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from dealsync.apis.border import Int64, Text, Time, Wire, parse
+from dealsync.apis.border import ID_PATTERN, Int64, Text, Time, Wire, named, parse
 from dealsync.core.models import Invoice, Money, Order, OrderStatus, Subscription
+
+
+class Resource(Wire):
+    """What every resource has around its attributes. Numbers become texts: an id is a string everywhere."""
+
+    id: str = Field(pattern=ID_PATTERN)
+    attributes: Any = None
 
 
 class _Item(Wire):
@@ -22,14 +28,14 @@ class _Item(Wire):
 
 
 class _Urls(Wire):
-    receipt: str | None = None
+    receipt: Text | None = None
 
 
 class _Order(Wire):
-    store_id: str
+    store_id: Text
     order_number: Int64
-    status: str
-    currency: str = Field(min_length=3, max_length=3)
+    status: Text
+    currency: Text = Field(min_length=3, max_length=3)
     total: Int64
     refunded: bool | None = None
     refunded_amount: Int64 | None = None
@@ -42,16 +48,11 @@ class _Order(Wire):
     created_at: Time
     updated_at: Time
 
-    @field_validator("urls", "first_order_item", mode="before")
-    @classmethod
-    def _empty_list_is_nothing(cls, value: object) -> object:
-        return None if value == [] else value
-
 
 class _Subscription(Wire):
-    store_id: str
-    order_id: str
-    status: str
+    store_id: Text
+    order_id: Text
+    status: Text
     user_email: Text = ""
     product_name: Text = ""
     variant_name: Text = ""
@@ -63,11 +64,11 @@ class _Subscription(Wire):
 
 
 class _Invoice(Wire):
-    store_id: str
-    subscription_id: str
-    billing_reason: str = "unknown"
-    status: str
-    currency: str = Field(min_length=3, max_length=3)
+    store_id: Text
+    subscription_id: Text
+    billing_reason: Text = "unknown"
+    status: Text
+    currency: Text = Field(min_length=3, max_length=3)
     total: Int64
     refunded: bool | None = None
     refunded_amount: Int64 | None = None
@@ -76,13 +77,14 @@ class _Invoice(Wire):
     updated_at: Time
 
 
-def order(resource: Mapping[str, Any]) -> Order:
+def order(resource: object) -> Order:
     """Return an `orders` resource as an Order. Raises UnexpectedAnswer naming the order and the field."""
-    order_id = _id(resource)
-    wire = parse(_Order, resource.get("attributes"), f"order {order_id}")
+    name = named("order", resource)
+    outer = parse(Resource, resource, name)
+    wire = parse(_Order, outer.attributes, name)
     item, refunded = wire.first_order_item or _Item(), _refunded(wire)
     return Order(
-        id=order_id,
+        id=outer.id,
         store_id=wire.store_id,
         number=wire.order_number,
         status=_order_status(wire, refunded),
@@ -102,12 +104,13 @@ def order(resource: Mapping[str, Any]) -> Order:
     )
 
 
-def subscription(resource: Mapping[str, Any]) -> Subscription:
+def subscription(resource: object) -> Subscription:
     """Return a `subscriptions` resource as a Subscription. Raises UnexpectedAnswer."""
-    subscription_id = _id(resource)
-    wire = parse(_Subscription, resource.get("attributes"), f"subscription {subscription_id}")
+    name = named("subscription", resource)
+    outer = parse(Resource, resource, name)
+    wire = parse(_Subscription, outer.attributes, name)
     return Subscription(
-        id=subscription_id,
+        id=outer.id,
         store_id=wire.store_id,
         order_id=wire.order_id,
         subscription_status=wire.status,
@@ -122,12 +125,13 @@ def subscription(resource: Mapping[str, Any]) -> Subscription:
     )
 
 
-def invoice(resource: Mapping[str, Any]) -> Invoice:
+def invoice(resource: object) -> Invoice:
     """Return a `subscription-invoices` resource as an Invoice. Raises UnexpectedAnswer."""
-    invoice_id = _id(resource)
-    wire = parse(_Invoice, resource.get("attributes"), f"subscription invoice {invoice_id}")
+    name = named("subscription invoice", resource)
+    outer = parse(Resource, resource, name)
+    wire = parse(_Invoice, outer.attributes, name)
     return Invoice(
-        id=invoice_id,
+        id=outer.id,
         store_id=wire.store_id,
         subscription_id=wire.subscription_id,
         billing_reason=wire.billing_reason,
@@ -138,10 +142,6 @@ def invoice(resource: Mapping[str, Any]) -> Invoice:
         created_at=wire.created_at,
         updated_at=wire.updated_at,
     )
-
-
-def _id(resource: Mapping[str, Any]) -> str:
-    return str(resource.get("id", "without an id"))
 
 
 def _refunded(wire: _Order | _Invoice) -> int:
