@@ -46,7 +46,8 @@ def build(size: int) -> Tables:
     deals = pd.DataFrame(
         {"lead_id": np.arange(size), "name": "D", "pipeline_id": 1, "status_id": np.where(drifted, 2, 142),
          "price": 490, "responsible_user_id": pd.Series(501, index=ids.index, dtype="Int64"), "created_at": then,
-         "updated_at": then, "closed_at": then, "is_deleted": False, "written": pd.Series("{}", index=ids.index, dtype="str"),
+         "updated_at": then, "closed_at": then, "is_deleted": False,
+         "written": pd.Series("{}", index=ids.index, dtype="str"),
          **{f"ls_{key}": stored.get(key, pd.Series(None, index=ids.index, dtype="str")) for key in FIELD_KEYS}}
     )  # fmt: skip
     links = pd.DataFrame({"order_id": ids, "lead_id": np.arange(size), "tier": "field", "evidence": "x"})
