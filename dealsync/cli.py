@@ -40,6 +40,8 @@ MaxChanges = Annotated[
     typer.Option(min=0, help="Refuse a plan that touches more deals. [default: limits.max_changes, 200]"),
 ]
 EXIT_DIFFERENCES = 2
+EXIT_STOPPED = 130
+STOPPED = "stopped; what was recorded stays, and the next run goes on from there"
 
 
 def main() -> NoReturn:
@@ -47,16 +49,18 @@ def main() -> NoReturn:
     try:
         # Not standalone: there a mistyped option exits with 2, which here means "differences found".
         code = app(prog_name="dealsync", standalone_mode=False)
+        if code == EXIT_STOPPED:
+            _complain(STOPPED, EXIT_STOPPED)
     except DealsyncError as error:
         if _state.debug:
             raise
         code = _complain(str(error), error.exit_code)
+    except typer.Abort:
+        code = _complain(STOPPED, EXIT_STOPPED)
     except typer.TyperException as error:
         words = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
         # Without a command, help was shown and there is nothing to complain about.
         code = _complain(f"{' '.join(words.split())} See: dealsync --help", 1) if words.strip() else 0
-    except (typer.Abort, KeyboardInterrupt):
-        code = _complain("stopped; what was recorded stays, and the next run goes on from there", 130)
     sys.exit(code if isinstance(code, int) else 0)
 
 

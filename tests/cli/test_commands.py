@@ -338,6 +338,22 @@ def test_reconcile__killed_in_mid_run_is_taken_over_and_nothing_is_doubled(shell
     assert json.loads(shell.run("plan", "--json").stdout)["actions"] == []
 
 
+def test_reconcile__stopped_by_a_person_says_so_and_exits_with_130(ready: Shell) -> None:
+    command = [sys.executable, "-m", "dealsync", "plan"]
+    httpx.post(f"{ready.simulator.url}/control/faults", json={"latency_ms": 2000})
+    httpx.post(f"{ready.simulator.url}/control/requests/reset")
+    environment = clean_environment(ready.environment)
+    with subprocess.Popen(command, cwd=ready.folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not httpx.get(f"{ready.simulator.url}/control/requests").json()["counts"]:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    httpx.post(f"{ready.simulator.url}/control/faults", json={"latency_ms": 0})
+    assert (process.returncode, said.count("\n")) == (130, 1)
+    assert "the next run goes on from there" in said
+    assert ready.run("plan").returncode == 0
+
+
 def _wait_for_a_write(shell: Shell, process: subprocess.Popen[bytes]) -> None:
     while process.poll() is None:
         counts = httpx.get(f"{shell.simulator.url}/control/requests").json()["counts"]
