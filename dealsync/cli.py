@@ -97,11 +97,12 @@ def _root(
 @app.command()
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep simulator and Prefect UI open until Ctrl-C.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Run the main job on embedded defaults: simulator, Prefect server, the deployed flow, a purchase."""
     from dealsync.demo import run_demo
 
-    run_demo(keep=keep)
+    run_demo(keep=keep, as_json=as_json)
 
 
 @app.command()
@@ -116,6 +117,7 @@ def simulate(
         typer.Option(help="Serve recorded payloads of this folder instead.", exists=True, file_okay=False),
     ] = None,
     env_file: Annotated[Path | None, typer.Option(help="Write the settings that a client needs there.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Imitate Lemon Squeezy and Kommo on one loopback port, with a seeded world and /control routes."""
     from dealsync.simulator.server import Simulator, serve
@@ -123,6 +125,10 @@ def simulate(
     def announce(simulator: Simulator) -> None:
         if env_file:
             write_private(env_file, "".join(f"{name}={value}\n" for name, value in simulator.environment().items()))
+        if as_json:
+            file = str(env_file) if env_file else None
+            _print_json({"url": simulator.url, "control": f"{simulator.url}/control", "env_file": file})
+            return
         typer.echo(
             f"Lemon Squeezy and Kommo are simulated at {simulator.url} (Ctrl-C stops); see {simulator.url}/control"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,7 @@ class Stage:
 
     simulator: Simulator
     folder: Path
+    say: Callable[[str], None]
 
     @property
     def settings(self) -> dict[str, str]:
@@ -71,8 +73,10 @@ class Stage:
         return dict(response.json())
 
 
-def run_demo(*, keep: bool = False) -> None:
-    """Run it and print what happened. Raises DemoError when a part does not start or the outcome is wrong.
+def run_demo(*, keep: bool = False, as_json: bool = False) -> None:
+    """Run it and print what happened, as text while it happens or as JSON at the end.
+
+    Raises DemoError when a part does not start or the outcome is wrong.
 
     Call it from the main thread: being terminated, it still stops everything that it started.
     """
@@ -82,17 +86,19 @@ def run_demo(*, keep: bool = False) -> None:
         tempfile.TemporaryDirectory(prefix="dealsync-demo-") as folder,
         Simulator.running(seed=1, orders=ORDERS) as simulator,
     ):
-        stage = Stage(simulator, Path(folder))
-        typer.echo(f"Lemon Squeezy and Kommo are simulated at {simulator.url}, with {ORDERS} past orders.")
+        stage = Stage(simulator, Path(folder), (lambda _text: None) if as_json else typer.echo)
+        stage.say(f"Lemon Squeezy and Kommo are simulated at {simulator.url}, with {ORDERS} past orders.")
         with watch.measure("dealsync init"):
             _init(stage)
-        typer.echo("dealsync init found the names, made the LS fields and wrote dealsync.toml.")
+        stage.say("dealsync init found the names, made the LS fields and wrote dealsync.toml.")
         with _prefect(stage, watch) as prefect:
-            _main_job(stage, prefect, watch)
-            _print_times(watch)
-            typer.echo(
+            runs = _main_job(stage, prefect, watch)
+            _tell_times(stage, watch)
+            stage.say(
                 f"Prefect UI: {prefect.ui_url}" + ("" if keep else " (closed now; make demo KEEP=1 keeps it open)")
             )
+            if as_json:
+                typer.echo(json.dumps({"runs": runs, "seconds": watch.seconds, "ui": prefect.ui_url}, indent=2))
             if keep:
                 _wait_for_ctrl_c(stage)
 
@@ -104,7 +110,7 @@ def _prefect(stage: Stage, watch: Stopwatch) -> Iterator[LocalPrefect]:
             prefect = running.enter_context(LocalPrefect.running(stage.folder / "prefect"))
         with watch.measure("flows, until served"):
             running.enter_context(prefect.serving(stage.settings, folder=stage.folder))
-        typer.echo("A Prefect server is up, and every deployment of prefect.yaml is served.")
+        stage.say("A Prefect server is up, and every deployment of prefect.yaml is served.")
         yield prefect
 
 
@@ -122,45 +128,46 @@ def _init(stage: Stage) -> None:
     config.write_text(tomlkit.dumps(document), encoding="utf-8")
 
 
-def _main_job(stage: Stage, prefect: LocalPrefect, watch: Stopwatch) -> None:
+def _main_job(stage: Stage, prefect: LocalPrefect, watch: Stopwatch) -> list[dict[str, Any]]:
     contact = {"name": "Demo Buyer", "email": BUYER}
     deal = stage.control("leads", {"name": "Demo deal", "price": PRICE, "contact": contact})
     stage.control("orders", {"email": BUYER, "total": PRICE * 100})
     refunded, its_deal = _some_won_sale(stage)
     stage.control(f"orders/{refunded}/refund", {})
-    typer.echo(f"\nA buyer pays ${PRICE}, and deal {deal['id']} is still open.")
-    typer.echo(f"Order {refunded} is refunded, and deal {its_deal} is still won.")
-    typer.echo("Run 1 of the deployment reconcile:")
+    stage.say(f"\nA buyer pays ${PRICE}, and deal {deal['id']} is still open.")
+    stage.say(f"Order {refunded} is refunded, and deal {its_deal} is still won.")
+    stage.say("Run 1 of the deployment reconcile:")
     with watch.measure("run 1 of the deployment"):
-        first = _run(stage, prefect)
+        first, found = _run(stage, prefect)
     if _status_of(stage, deal["id"]) != WON_STATUS_ID:
         raise DemoError(f"deal {deal['id']} was not closed: {first.message}")
     if _status_of(stage, its_deal) == WON_STATUS_ID:
         raise DemoError(f"deal {its_deal} of the refunded order {refunded} is still won")
-    typer.echo(f"Deal {deal['id']} is won; deal {its_deal} needs attention, and its owner has a task.")
-    typer.echo("\nRun 2, with nothing new:")
+    stage.say(f"Deal {deal['id']} is won; deal {its_deal} needs attention, and its owner has a task.")
+    stage.say("\nRun 2, with nothing new:")
     with watch.measure("run 2 of the deployment"):
-        second = _run(stage, prefect)
+        second, rest = _run(stage, prefect)
     if "nothing to do" not in second.message:
         raise DemoError(f"run 2 found something to do: {second.message}")
+    return [found, rest]
 
 
-def _run(stage: Stage, prefect: LocalPrefect) -> FlowRun:
+def _run(stage: Stage, prefect: LocalPrefect) -> tuple[FlowRun, dict[str, Any]]:
     run = prefect.run_deployment("reconcile", PARAMETERS)
     if run.state != "Completed":
         raise DemoError(f"the flow run ended as {run.state}: {run.message}")
     summary = Runs(open_database(stage.database_url)).last_summary()
     for name, count in summary["drift"].items():
         if count:
-            typer.echo(f"  out of step  {count:>4}  {DRIFT_WORDS[name]}")
+            stage.say(f"  out of step  {count:>4}  {DRIFT_WORDS[name]}")
     for kind, count in summary["counts"].items():
-        typer.echo(f"  done         {count:>4}  {KIND_WORDS[kind]}")
+        stage.say(f"  done         {count:>4}  {KIND_WORDS[kind]}")
     if summary["reviews"]:
-        typer.echo(f"  waiting      {summary['reviews']:>4}  payments that a person must place")
+        stage.say(f"  waiting      {summary['reviews']:>4}  payments that a person must place")
     if not summary["counts"]:
-        typer.echo("  nothing to do")
-    typer.echo(f"  flow run {run.state.lower()} in {run.took_s:.0f} s, {sum(summary['requests'].values())} requests")
-    return run
+        stage.say("  nothing to do")
+    stage.say(f"  flow run {run.state.lower()} in {run.took_s:.0f} s, {sum(summary['requests'].values())} requests")
+    return run, summary
 
 
 def _some_won_sale(stage: Stage) -> tuple[str, int]:
@@ -175,15 +182,15 @@ def _status_of(stage: Stage, lead_id: int) -> int:
     return next(int(lead["status_id"]) for lead in leads if lead["id"] == lead_id)
 
 
-def _print_times(watch: Stopwatch) -> None:
-    typer.echo("\nWhere the time went:")
+def _tell_times(stage: Stage, watch: Stopwatch) -> None:
+    stage.say("\nWhere the time went:")
     for what, seconds in watch.seconds.items():
-        typer.echo(f"  {seconds:>5.1f} s  {what}")
+        stage.say(f"  {seconds:>5.1f} s  {what}")
 
 
 def _wait_for_ctrl_c(stage: Stage) -> None:
-    typer.echo(f"Simulator: {stage.simulator.url}/control. Ctrl-C stops everything.")
+    stage.say(f"Simulator: {stage.simulator.url}/control. Ctrl-C stops everything.")
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
-        typer.echo("Stopping.")
+        stage.say("Stopping.")

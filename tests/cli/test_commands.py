@@ -313,6 +313,16 @@ def test_simulate__serves_both_apis_and_writes_a_private_env_file(tmp_path: Path
         assert process.wait(10) == 0
 
 
+def test_simulate__tells_programs_where_it_is() -> None:
+    command = [sys.executable, "-m", "dealsync", "simulate", "--port", "0", "--orders", "0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=clean_environment({})) as process:
+        assert process.stdout is not None
+        found = json.loads("".join(process.stdout.readline() for _ in range(5)))
+        assert httpx.get(found["control"]).is_success
+        process.terminate()
+    assert (found["env_file"], process.returncode) == (None, 0)
+
+
 def test_simulate__a_taken_port_is_one_clear_line(ready: Shell) -> None:
     port = ready.simulator.url.rpartition(":")[2]
     assert "cannot listen" in ready.refused("simulate", "--port", port)
