@@ -353,7 +353,11 @@ def test_reconcile__stopped_by_a_person_says_so_and_exits_with_130(ready: Shell)
     httpx.post(f"{ready.simulator.url}/control/faults", json={"latency_ms": 2000})
     httpx.post(f"{ready.simulator.url}/control/requests/reset")
     environment = clean_environment(ready.environment)
-    with subprocess.Popen(command, cwd=ready.folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    # A job in the background inherits SIGINT ignored, and so would the command: it is to be as at a terminal.
+    terminal: Any = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(
+        command, cwd=ready.folder, env=environment, stderr=subprocess.PIPE, text=True, **terminal
+    ) as process:
         while not httpx.get(f"{ready.simulator.url}/control/requests").json()["counts"]:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
