@@ -49,13 +49,15 @@ class Gate(ABC):
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         template = self._template(scope)
         self._world.log.note(self.api, request.method, template or NOWHERE)
+        # Judged as it comes in: a limiter counts arrivals, however long the answer takes and whoever still waits.
+        fault = self._world.faults.take(self.api, request.method, path)
+        dropped = fault is not None and fault.how == "drop"
+        answer = None if dropped else _injected(fault) or self.refusal(request, known=template is not None)
         if self._world.faults.latency_ms:
             await asyncio.sleep(self._world.faults.latency_ms / 1000)
-        fault = self._world.faults.take(self.api, request.method, path)
-        if fault is not None and fault.how == "drop":
+        if dropped:
             await cut(scope, receive)
             return
-        answer = _injected(fault) or self.refusal(request, known=template is not None)
         if answer is not None:
             if answer.status_code == 429:
                 self._world.log.note_refused(self.api)
