@@ -1,6 +1,7 @@
 """What every API request passes before its route: counting, latency, faults, rate limit, authorisation."""
 
 import asyncio
+import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,7 +14,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dealsync.simulator.assumptions import (
     BLOCK_ENDS_BY_SUPPORT_ONLY,
     REFUSED_CALLS_FILL_THE_WINDOW,
-    RETRY_AFTER_ON_429,
 )
 from dealsync.simulator.connections import cut
 from dealsync.simulator.faults import Injection
@@ -34,6 +34,7 @@ class Gate(ABC):
         self._app = app
         self._world = world
         self._routes = routes
+        self._chance = random.Random(f"latency {world.seed}")  # apart from the world's, whose ids must repeat
 
     @abstractmethod
     def refusal(self, request: Request, *, known: bool) -> Response | None:
@@ -53,8 +54,9 @@ class Gate(ABC):
         fault = self._world.faults.take(self.api, request.method, path)
         dropped = fault is not None and fault.how == "drop"
         answer = None if dropped else _injected(fault) or self.refusal(request, known=template is not None)
-        if self._world.faults.latency_ms:
-            await asyncio.sleep(self._world.faults.latency_ms / 1000)
+        wait_ms = self._latency_ms()
+        if wait_ms:
+            await asyncio.sleep(wait_ms / 1000)
         if dropped:
             await cut(scope, receive)
             return
@@ -82,6 +84,12 @@ class Gate(ABC):
             await send(message)
 
         return sending
+
+    def _latency_ms(self) -> float:
+        faults = self._world.faults
+        if not faults.latency_jitter_ms:
+            return faults.latency_ms
+        return faults.latency_ms + self._chance.uniform(0, faults.latency_jitter_ms)
 
     def _template(self, scope: Scope) -> str | None:
         for route in self._routes:
@@ -119,13 +127,23 @@ class KommoGate(Gate):
                 self._refused_minute.add(now)
                 if REFUSED_CALLS_FILL_THE_WINDOW:
                     self._second.add(now)
-                return kommo_wire.too_many(faults.kommo_retry_after_s)
+                return self._too_many()
             self._second.add(now)
-        if request.url.path.endswith("/oauth2/access_token"):
+        if "/oauth2/" in request.url.path:  # these take a code or a refresh token, not an access token
             return None
         if not self._world.tokens.accepts(request.headers.get("authorization")):
             return kommo_wire.plain(401, "Invalid user name or password")
         return None
+
+    def _too_many(self) -> Response:
+        faults = self._world.faults
+        if faults.kommo_429_html:
+            answer: Response = HTMLResponse("<html><body><h1>429 Too Many Requests</h1></body></html>", 429)
+        else:
+            answer = kommo_wire.too_many(faults.kommo_retry_after_s)
+        if faults.retry_after_header:
+            answer.headers["retry-after"] = str(faults.kommo_retry_after_s)
+        return answer
 
     def _is_blocked(self, now: float) -> bool:
         over = self._refused_minute.count(now) > self._world.faults.kommo_block_after
@@ -171,7 +189,7 @@ class LemonSqueezyGate(Gate):
 
     def _too_many(self, now: float) -> Response:
         answer = ls_wire.error(429, "Too Many Requests", "Too Many Attempts.")
-        if RETRY_AFTER_ON_429:
+        if self._world.faults.ls_retry_after:
             wait_s = int(self._minute.wait_s(now)) + 1
             answer.headers["retry-after"] = str(wait_s)
             answer.headers["x-ratelimit-reset"] = str(int(time.time()) + wait_s)

@@ -3,9 +3,10 @@
 import uuid
 
 from dealsync.simulator.clock import iso
-from dealsync.simulator.kommo.fields import KINDS, new_field
+from dealsync.simulator.kommo.definitions import new_field
+from dealsync.simulator.kommo.fields import KINDS
 from dealsync.simulator.kommo.state import LOST, UNSORTED_TYPE, WON, KommoAccount
-from dealsync.simulator.lemonsqueezy import objects
+from dealsync.simulator.lemonsqueezy import goods
 from dealsync.simulator.people import user
 from dealsync.simulator.table import Record
 from dealsync.simulator.world import World
@@ -42,11 +43,13 @@ def furnish_account(account: KommoAccount, at: int) -> None:
         90001 + i: {"id": 90001 + i, "name": name, "sort": (i + 1) * 100, "created_at": at, "updated_at": at}
         for i, name in enumerate(reasons)
     }
+    account.roles = {3001: {"id": 3001, "name": "Seller", "rights": user(502, "Role", is_admin=False)["rights"]}}
     for code, name in (("PHONE", "Phone"), ("EMAIL", "Email")):
         enums = [{"value": kind, "sort": i} for i, kind in enumerate(KINDS[code])]
         field = new_field(account, "contacts", {"name": name, "type": "multitext", "code": code, "enums": enums})
         field.update(is_predefined=True, is_deletable=False)
-        account.custom_fields["contacts"][field["id"]] = field
+        for kind in ("contacts", "companies"):  # under one id, as in the recorded samples
+            account.custom_fields[kind][field["id"]] = {**field, "entity_type": kind}
 
 
 def _account(at: int) -> Record:
@@ -70,12 +73,15 @@ def _account(at: int) -> Record:
         "updated_at": at,
         "updated_by": 501,
         "_with": {
-            "is_api_filter_enabled": True,
+            "entity_names": {
+                "leads": {"en": {"singular_form": {"default": "lead"}, "plural_form": {"default": "leads"}}}
+            },
             "amojo_id": "00000000-0000-4000-8000-000000000001",
             "version": 16,
             "drive_url": "https://drive.kommo.example",
         },
         "_embedded": {
+            "amojo_rights": {"can_direct": True, "can_create_groups": True},
             "users_groups": [{"id": 0, "name": "Sales department", "uuid": None}],
             "task_types": [
                 {"id": 1, "name": "Follow-up", "color": None, "icon_id": None, "code": "FOLLOW_UP"},
@@ -124,13 +130,13 @@ def _status(pipeline_id: int, status_id: int, name: str, sort: int) -> Record:
 
 def _furnish_store(world: World, at: float) -> None:
     store = world.lemon_squeezy
-    record = store.add("stores", objects.store("Simulated Store", at))
+    record = store.add("stores", goods.store("Simulated Store", at))
     for name, once_minor, monthly_minor in PRODUCTS:
-        product = store.add("products", objects.product(int(record["id"]), name, once_minor, at))
+        product = store.add("products", goods.product(int(record["id"]), name, once_minor, at))
         plans = (("One-time", once_minor, False), ("Monthly", monthly_minor, True))
         for sort, (label, price_minor, monthly) in enumerate(plans, start=1):
             slug = str(uuid.UUID(int=world.rng.getrandbits(128), version=4))
-            attributes = objects.variant(
+            attributes = goods.variant(
                 int(product["id"]), label, price_minor, monthly=monthly, sort=sort, slug=slug, at=at
             )
             store.add("variants", attributes)

@@ -25,9 +25,9 @@ KOMMO_LISTS = {
 KOMMO_OBJECTS = {"contact_get*.json": "contacts", "lead_get*.json": "leads", "user_get*.json": "users"}
 
 
-def recorded(folder: Path, *, seed: int = 1, now: datetime | None = None) -> World:
+def recorded(folder: Path, *, seed: int = 1, now: datetime | None = None, running: bool = True) -> World:
     """Return a world that holds what the files of `folder` hold. Raises FileNotFoundError without any."""
-    world = World(seed, now)
+    world = World(seed, now, running=running)
     premises.furnish_account(world.kommo, int(world.clock.now()))
     world.lemon_squeezy.user = premises.store_user(world.clock.now())
     exchanges = list(_exchanges(folder))

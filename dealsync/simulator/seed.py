@@ -22,6 +22,7 @@ from dealsync.simulator.world import World
 DAY_S = 24 * 3600
 SPREAD_DAYS = 60
 YOUNGEST_S = 3600
+LARGE = 10_000  # orders; such a world lives as long as its process
 OPEN_SHARE = 0.15
 ODD_FROM = 40  # orders; smaller worlds hold no oddities
 OPEN_STATUSES = (NEW, QUALIFIED, INVOICE_SENT)
@@ -43,23 +44,32 @@ DEALS_WITHOUT_ORDER = 0.3  # of the number of orders
 ODD_EMAIL_SHARE = 0.15  # contacts whose e-mail differs by case or blanks
 
 
-def seeded(*, seed: int = 1, orders: int = 120, now: datetime | None = None) -> World:
-    """Return a world with `orders` past orders. The same seed and `now` (aware) give the same world."""
-    with _without_gc():
-        world = World(seed, now)
+def seeded(*, seed: int = 1, orders: int = 120, now: datetime | None = None, running: bool = True) -> World:
+    """Return a world with `orders` past orders. The same seed and `now` (aware) give the same world.
+
+    Its clock stands at `now` when this returns; a clock that is not `running` stays there until it is advanced.
+    """
+    with _without_gc(keep=orders >= LARGE):
+        world = World(seed, now, running=False)
         start = int(world.clock.now())
         premises.furnish(world, start - 200 * DAY_S)
         Story(world, start).tell(orders)
+        world.clock.set(world.clock.now(), running=running)
     return world
 
 
 @contextmanager
-def _without_gc() -> Iterator[None]:
-    """Pause garbage collection: nothing is thrown away while a world grows, and looking costs half the time."""
+def _without_gc(*, keep: bool) -> Iterator[None]:
+    """Pause garbage collection: nothing is thrown away while a world grows, and looking costs half the time.
+
+    To `keep` means that it is never looked through again: that takes seconds for a large world, at any moment.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
+        if keep:
+            gc.freeze()
     finally:
         if was_on:
             gc.enable()

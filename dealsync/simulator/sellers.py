@@ -1,13 +1,15 @@
 """What sellers do in Kommo by hand: deals and contacts that are there without the API."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import cache
+from typing import NamedTuple
 
+from dealsync.simulator.kommo.contacts import new_person
 from dealsync.simulator.kommo.state import CLOSED, LOST, KommoAccount
 from dealsync.simulator.table import Record
 
 
-@dataclass(frozen=True)
-class HandMade:
+class HandMade(NamedTuple):
     """A deal as a seller left it. Times are Unix seconds."""
 
     name: str
@@ -22,28 +24,21 @@ class HandMade:
 
 def add_contact(account: KommoAccount, name: str, email: str, owner_id: int, at: float) -> Record:
     """File a contact with one work e-mail, as typed by a person."""
-    first, _, last = name.partition(" ")
-    field = account.field("contacts", code="EMAIL")
-    contact = {
-        "id": account.next_id("contacts"),
-        "name": name,
-        "first_name": first,
-        "last_name": last,
-        "responsible_user_id": owner_id,
-        "group_id": 0,
-        "created_by": owner_id,
-        "updated_by": owner_id,
-        "created_at": int(at),
-        "updated_at": int(at),
-        "closest_task_at": None,
-        "is_deleted": False,
-        "is_unsorted": False,
-        "custom_fields_values": [_email(field, email)] if field else None,
-        "account_id": account.account_id,
-        "_embedded": {"tags": [], "companies": []},
-    }
-    account.file("contacts", contact, fresh=False)
-    return contact
+    return add_person(account, "contacts", name, {"EMAIL": email}, owner_id, at)
+
+
+def add_person(
+    account: KommoAccount, kind: str, name: str, texts: Mapping[str, str], owner_id: int, at: float
+) -> Record:
+    """File a contact or company with a first mail and phone (`texts` by field code), as typed by a person."""
+    record = new_person(account, kind, owner_id, int(at))
+    record["name"] = name
+    if kind == "contacts":
+        record["first_name"], _, record["last_name"] = name.partition(" ")
+    fields = [(account.field(kind, code=code), text) for code, text in texts.items()]
+    record["custom_fields_values"] = [_entry(field, text) for field, text in fields if field is not None] or None
+    account.file(kind, record, fresh=False)
+    return record
 
 
 def add_deal(account: KommoAccount, made: HandMade, *, fresh: bool = False) -> Record:
@@ -83,20 +78,22 @@ def _write_history(account: KommoAccount, lead: Record) -> None:
     owner_id, first = lead["created_by"], account.first_status(lead["pipeline_id"])
     account.record("lead_added", "leads", lead["id"], owner_id, at=lead["created_at"])
     if lead["status_id"] != first:
-        after, before = (
-            [{"lead_status": {"id": status_id, "pipeline_id": lead["pipeline_id"]}}]
-            for status_id in (lead["status_id"], first)
-        )
+        after, before = (_status(lead["pipeline_id"], status_id) for status_id in (lead["status_id"], first))
         account.record("lead_status_changed", "leads", lead["id"], owner_id, after, before, at=lead["updated_at"])
 
 
-def _email(field: Record, email: str) -> Record:
+@cache  # history never changes, so thousands of events share one value
+def _status(pipeline_id: int, status_id: int) -> tuple[Record]:
+    return ({"lead_status": {"id": status_id, "pipeline_id": pipeline_id}},)
+
+
+def _entry(field: Record, text: str) -> Record:
     kind = field["enums"][0]
     return {
         "field_id": field["id"],
         "field_name": field["name"],
         "field_code": field["code"],
         "field_type": field["type"],
-        "values": [{"value": email, "enum_id": kind["id"], "enum_code": kind["value"]}],
+        "values": [{"value": text, "enum_id": kind["id"], "enum_code": kind["value"]}],
         "is_computed": False,
     }

@@ -6,29 +6,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from pathlib import Path
 from types import FrameType
+from typing import Unpack
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dealsync.simulator.assumptions import LS_WRONG_METHOD_STATUS, WRONG_METHOD_STATUS
 from dealsync.simulator.connections import CuttableProtocol
 from dealsync.simulator.control import ControlRoutes
+from dealsync.simulator.courier import Courier
 from dealsync.simulator.gate import KommoGate, LemonSqueezyGate
+from dealsync.simulator.kommo import api as kommo_api
 from dealsync.simulator.kommo import wire as kommo_wire
-from dealsync.simulator.kommo.oauth import access_token
-from dealsync.simulator.kommo.routes import EntityRoutes
-from dealsync.simulator.kommo.routes_account import AccountRoutes
-from dealsync.simulator.kommo.routes_activity import ActivityRoutes
 from dealsync.simulator.lemonsqueezy import wire as ls_wire
 from dealsync.simulator.lemonsqueezy.routes import LemonSqueezyRoutes
-from dealsync.simulator.samples import recorded
-from dealsync.simulator.seed import seeded
+from dealsync.simulator.opening import Start, opening, write_state
 from dealsync.simulator.world import KOMMO_DOMAIN, World
 
 START_TIMEOUT_S = 10.0
@@ -36,40 +34,53 @@ HOST = "127.0.0.1"
 
 
 def create_app(world: World) -> Starlette:
-    """Return the ASGI application: both APIs and the control routes, on one world."""
+    """Return the ASGI application: both APIs and the control routes, on one world.
+
+    Deliveries are made between its lifespan's start-up and shutdown; without a lifespan they only wait.
+    """
     kommo, lemon_squeezy = _kommo(world), _lemon_squeezy(world)
 
     def unblock() -> None:
         kommo.unblock()
         lemon_squeezy.unblock()
 
-    control = ControlRoutes(world, unblock)
+    courier = Courier(world)
+    control = ControlRoutes(world, courier, unblock)
     return Starlette(
         routes=[
             Mount("/kommo", app=kommo),
             Mount("/lemonsqueezy", app=lemon_squeezy),
             *control.routes(),
         ],
+        middleware=[Middleware(_InTime, courier)],
+        lifespan=lambda app: courier.working(),
     )
 
 
-def _kommo(world: World) -> KommoGate:
-    async def token(request: Request) -> Response:
-        return await access_token(request, world.tokens)
+class _InTime:
+    """Lets happen what is due before a request is looked at, and starts the deliveries it led to afterwards."""
 
+    def __init__(self, app: ASGIApp, courier: Courier) -> None:
+        self._app = app
+        self._courier = courier
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        self._courier.start_due()
+        await self._app(scope, receive, send)
+        self._courier.start_due()
+
+
+def _kommo(world: World) -> KommoGate:
     async def not_found(request: Request, error: Exception) -> Response:
         return kommo_wire.unknown_path(request)
 
     async def not_allowed(request: Request, error: Exception) -> Response:
         return kommo_wire.plain(WRONG_METHOD_STATUS, f"Method {request.method} is not allowed")
 
-    # The fixed paths ("/leads/custom_fields") never clash with "/leads/{id:int}".
-    routes = [
-        Route("/oauth2/access_token", token, methods=["POST"]),
-        *EntityRoutes(world).routes(),
-        *AccountRoutes(world).routes(),
-        *ActivityRoutes(world).routes(),
-    ]
+    routes = kommo_api.routes(world)
     app = Starlette(routes=routes, exception_handlers={404: not_found, 405: not_allowed})
     return KommoGate(app, world, routes)
 
@@ -117,29 +128,14 @@ class Simulator:
 
     @classmethod
     @contextmanager
-    def running(
-        cls,
-        *,
-        seed: int = 1,
-        orders: int = 120,
-        host: str = HOST,
-        port: int = 0,
-        latency_ms: int = 0,
-        samples: Path | None = None,
-        now: datetime | None = None,
-    ) -> Iterator["Simulator"]:
-        """Run a simulator in a thread and stop it at the end. Port 0 takes a free one.
+    def running(cls, *, host: str = HOST, port: int = 0, **start: Unpack[Start]) -> Iterator["Simulator"]:
+        """Run a simulator in a thread and stop it at the end. Port 0 takes a free one; `start` says with which world.
 
-        `samples` is a folder of recorded payloads to serve instead of a seeded world. Raises OSError when
-        the port is taken.
+        Raises OSError when the port is taken, and what `opening` raises.
         """
         listener = _listen(host, port)
         with listener:
-            if samples is None:
-                world = seeded(seed=seed, orders=orders, now=now)
-            else:
-                world = recorded(samples, seed=seed, now=now)
-            world.faults.latency_ms = latency_ms
+            world = opening(**start)
             with _serving(create_app(world), listener):
                 yield cls(f"http://{host}:{listener.getsockname()[1]}", world)
 
@@ -148,25 +144,22 @@ def serve(
     host: str = HOST,
     port: int = 8787,
     *,
-    seed: int = 1,
-    orders: int = 120,
-    latency_ms: int = 0,
-    samples: Path | None = None,
-    now: datetime | None = None,
     on_ready: Callable[[Simulator], None] | None = None,
+    **start: Unpack[Start],
 ) -> None:
-    """Run a simulator until SIGINT or SIGTERM; call from the main thread. Raises OSError for a taken port.
+    """Run a simulator until SIGINT or SIGTERM; call from the main thread. Raises as `Simulator.running` does.
 
-    `on_ready` is called once it answers, e.g. to print its address.
+    `on_ready` is called once it answers, e.g. to print its address. A `state` file is written when it has stopped.
     """
     stop = threading.Event()
-    running = Simulator.running(
-        seed=seed, orders=orders, host=host, port=port, latency_ms=latency_ms, samples=samples, now=now
-    )
-    with _setting_on_signals(stop), running as simulator:
-        if on_ready is not None:
-            on_ready(simulator)
-        stop.wait()
+    with _setting_on_signals(stop):
+        with Simulator.running(host=host, port=port, **start) as simulator:
+            if on_ready is not None:
+                on_ready(simulator)
+            stop.wait()
+        state = start.get("state")
+        if state is not None:
+            write_state(state, simulator.world)
 
 
 @contextmanager
@@ -195,7 +188,7 @@ def _serving(app: Starlette, listener: socket.socket) -> Iterator[None]:
         app,
         http=CuttableProtocol,
         ws="none",
-        lifespan="off",
+        lifespan="on",
         log_level="critical",
         access_log=False,
         timeout_graceful_shutdown=1,

@@ -18,24 +18,12 @@ DATES = ("date", "date_time", "birthday")
 CHOICES = ("select", "radiobutton", "category", "multiselect")
 OBJECTS = ("smart_address", "legal_entity", "items", "linked_entity", "payer", "supplier", "file", "chained_list")
 FIELD_TYPES = (*TEXTS, *NUMBERS, *DATES, *CHOICES, *OBJECTS, "checkbox", "multitext")
+ADDRESS_LINES = ("address_line_1", "address_line_2", "city", "state", "zip", "country")
+MAX_CHAINED = 5
 KINDS = {
     "PHONE": ("WORK", "WORKDD", "MOB", "FAX", "HOME", "OTHER"),
     "EMAIL": ("WORK", "PRIV", "OTHER"),
 }
-FIELD_KEYS = (
-    "name",
-    "type",
-    "code",
-    "sort",
-    "is_api_only",
-    "group_id",
-    "enums",
-    "required_statuses",
-    "settings",
-    "remind",
-    "currency",
-    "request_id",
-)
 
 
 class _ValueRefusedError(ValueError):
@@ -98,6 +86,8 @@ def _entry(item: Item, field: Record, values: Any, path: str) -> Record | None:
     if not isinstance(values, list):
         item.refuse("InvalidType", path)
         return None
+    if field["type"] == "chained_list" and len(values) > MAX_CHAINED:
+        item.refuse("FieldNotExpected", f"{path}.{MAX_CHAINED}")
     read = []
     for index, value in enumerate(values):
         try:
@@ -119,8 +109,14 @@ def _read_back(field: Record, given: Any) -> Record:
     if not isinstance(given, dict):
         raise _ValueRefusedError("InvalidType")
     kind = field["type"]
+    if kind == "smart_address":
+        return _address_line(given)
+    if kind == "chained_list":
+        return _chained(given)
     if kind in OBJECTS:
-        return given
+        if not isinstance(given.get("value"), dict):
+            raise _ValueRefusedError("InvalidType" if "value" in given else "FieldMissing")
+        return {"value": given["value"]}
     if kind in CHOICES:
         return _chosen(field, given)
     if "value" not in given:
@@ -131,6 +127,27 @@ def _read_back(field: Record, given: Any) -> Record:
     if extra:
         raise _ValueRefusedError("FieldNotExpected", extra[0])
     return {"value": _scalar(kind, given["value"])}
+
+
+def _address_line(given: Record) -> Record:
+    """Return a part of an address, named by enum_id (1 to 6) or enum_code."""
+    number, code = given.get("enum_id"), given.get("enum_code")
+    if number is None and code is None:
+        raise _ValueRefusedError("FieldMissing", "enum_id")
+    if number is None:
+        number = ADDRESS_LINES.index(code) + 1 if code in ADDRESS_LINES else 0
+    if not is_a(number, int) or not 1 <= number <= len(ADDRESS_LINES):
+        raise _ValueRefusedError("NotSupportedChoice", "enum_id" if code is None else "enum_code")
+    if not isinstance(given.get("value"), str):
+        raise _ValueRefusedError("InvalidType" if "value" in given else "FieldMissing")
+    return {"value": given["value"], "enum_id": number, "enum_code": ADDRESS_LINES[number - 1]}
+
+
+def _chained(given: Record) -> Record:
+    for name in ("catalog_id", "catalog_element_id"):
+        if not is_a(given.get(name), int):
+            raise _ValueRefusedError("InvalidType" if name in given else "FieldMissing", name)
+    return {name: given[name] for name in ("catalog_id", "catalog_element_id")}
 
 
 def _scalar(kind: str, value: Any) -> str | bool | int:
@@ -197,41 +214,3 @@ def _multitext(field: Record, given: Record) -> Record:
     else:
         option = default
     return {"value": given["value"], "enum_id": option["id"], "enum_code": option["value"]}
-
-
-# --- definitions ----------------------------------------------------------------------------------
-def prepare_field(account: KommoAccount, kind: str, raw: Record) -> Record:
-    """Return a new field definition, checked but not filed. Raises Refused."""
-    item = Item(raw)
-    item.only(FIELD_KEYS)
-    item.need("name", "type")
-    item.types({"name": str, "type": str, "sort": int, "enums": list}, nullable=("enums",))
-    if isinstance(raw.get("type"), str) and raw["type"] not in FIELD_TYPES:
-        item.refuse("NotSupportedChoice", "type")
-    item.finish()
-    return new_field(account, kind, raw)
-
-
-def new_field(account: KommoAccount, kind: str, raw: Record) -> Record:
-    """Return a full definition under a new id; enum options get ids of their own."""
-    options = [{**option, "id": account.next_id("enums")} for option in raw.get("enums") or ()]
-    return {
-        "id": account.next_id("custom_fields"),
-        "name": raw["name"],
-        "type": raw["type"],
-        "account_id": account.account_id,
-        "code": raw.get("code"),
-        "sort": raw.get("sort", 500 + len(account.custom_fields[kind])),
-        "is_api_only": raw.get("is_api_only", False),
-        "is_predefined": False,
-        "is_deletable": True,
-        "enums": options or None,
-        "group_id": raw.get("group_id"),
-        "required_statuses": raw.get("required_statuses"),
-        "hidden_statuses": [],
-        "settings": None,
-        "remind": None,
-        "currency": raw.get("currency"),
-        "triggers": [],
-        "entity_type": kind,
-    }

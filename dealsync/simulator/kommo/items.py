@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from starlette.responses import Response
 
-from dealsync.simulator.assumptions import UNKNOWN_ID_CODE, UNKNOWN_KEY_CODE
+from dealsync.simulator.assumptions import READ_ONLY_ECHO_PASSES, UNKNOWN_ID_CODE, UNKNOWN_KEY_CODE
 from dealsync.simulator.faults import Faults
 from dealsync.simulator.kommo import wire
 from dealsync.simulator.kommo.wire import Problem
@@ -50,10 +50,12 @@ class Item:
         """Note a problem at a dotted path inside the item."""
         self.problems.append(Problem(code, self._prefix + path))
 
-    def only(self, known: Iterable[str]) -> None:
-        """Refuse keys that cannot be written."""
+    def only(self, known: Iterable[str], stored: Record | None = None) -> None:
+        """Refuse keys that cannot be written; one that repeats what is stored may pass."""
         for name in self.raw.keys() - set(known):
-            self.refuse(UNKNOWN_KEY_CODE, name)
+            is_echo = stored is not None and name in stored and self.raw[name] == stored[name]
+            if not (is_echo and READ_ONLY_ECHO_PASSES):
+                self.refuse(UNKNOWN_KEY_CODE, name)
 
     def need(self, *names: str) -> None:
         """Refuse an item without these keys."""
@@ -96,6 +98,15 @@ def is_a(value: object, kind: type) -> bool:
 def request_id_of(item: Record, index: int) -> str:
     """Return the item's own request_id, else its array index, as text (2.5)."""
     return str(item.get("request_id", index))
+
+
+def write_one(raw: Record, write: Callable[[], None]) -> Response | None:
+    """Do a checked write of one object; return the 400 if it was refused."""
+    try:
+        write()
+    except Refused as reason:
+        return wire.validation({request_id_of(raw, 0): reason.problems})
+    return None
 
 
 def write_batch(items: Sequence[Record], prepare: Prepare, faults: Faults) -> list[Record] | Response:

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from dealsync.simulator.assumptions import (
+    FIELD_TYPE_NUMBERS,
     FLOAT_PRICE_IS_REFUSED,
     FOREIGN_STATUS_CODE,
     LOSS_REASON_LOOKS_AT_STATUS_AFTER,
     PIPELINE_ALONE_MEANS_FIRST_STATUS,
     REOPENING_CLEARS_CLOSED_AT,
+    UNKNOWN_KEY_CODE,
     UNSORTED_IS_NEVER_WRITABLE,
 )
 from dealsync.simulator.faults import Faults
+from dealsync.simulator.kommo import announce
 from dealsync.simulator.kommo.fields import field_values, merged
 from dealsync.simulator.kommo.items import Commit, Item, RuleBroken, is_a
 from dealsync.simulator.kommo.state import CLOSED, LOST, UNSORTED_TYPE, KommoAccount
@@ -35,6 +38,8 @@ SCALARS: Mapping[str, type] = {
     "visitor_uid": str,
 }
 KEYS = (*SCALARS, "price", "custom_fields_values", "tags_to_add", "tags_to_delete", "_embedded", "request_id", "id")
+EMBEDDED = {"tags", "contacts", "companies", "source", "metadata"}
+MAX_COMPANIES = 1
 PLAIN = ("name", "created_by", "created_at", "responsible_user_id", "loss_reason_id")
 LOSS_REASON_RULE = "Loss reason can be specified only for lost lead"
 
@@ -51,19 +56,20 @@ class LeadWriter:
         item = Item(raw)
         draft = self._blank()
         changes, tags, fields = self._checked(item, draft)
-        links = self._contact_links(item)
+        links = {target: self._links(item, target) for target in ("contacts", "companies")}
+        self._check_embedded(item)
         item.finish()
         self._check_loss_reason(raw, {**draft, **changes}, request_id)
 
         def commit() -> Record:
-            lead = {**draft, "id": self._account.next_id("leads"), "_embedded": {"tags": [], "companies": []}}
-            lead["_embedded"]["contacts"] = links
+            lead = {**draft, "id": self._account.next_id("leads"), "_embedded": {"tags": [], **links}}
             self._apply(lead, changes, tags, fields)
             if not lead["name"]:
                 lead["name"] = f"Lead #{lead['id']}"
             self._store_exact_price(lead, raw)
             self._account.file("leads", lead, fresh=True)
             self._account.record("lead_added", "leads", lead["id"], lead["created_by"])
+            announce.lead_came(self._account, lead, "add")
             return {"id": lead["id"], "request_id": request_id}
 
         return commit
@@ -104,6 +110,7 @@ class LeadWriter:
             lead["updated_by"] = self._account.current_user_id if user_id is None else user_id
             self._account.file("leads", lead, fresh=True)
             self._write_history(before, lead)
+            announce.lead_changed(self._account, before, lead)
 
     def settle_status(self, item: Item, lead: Record) -> Record:
         """Return the pipeline_id and status_id an item leads to; problems are noted on the item."""
@@ -150,7 +157,7 @@ class LeadWriter:
         }
 
     def _checked(self, item: Item, lead: Record) -> tuple[Record, Change, dict[int, Record | None]]:
-        item.only(KEYS)
+        item.only(KEYS, lead)
         item.types(SCALARS, nullable=("closed_at", "loss_reason_id"))
         self._check_price(item)
         self._check_choices(item)
@@ -171,8 +178,12 @@ class LeadWriter:
 
     def _check_choices(self, item: Item) -> None:
         user_id = item.sound("responsible_user_id")
-        if user_id is not None and user_id not in self._account.users:
+        if user_id is not None and not self._account.can_be_responsible(user_id):
             item.refuse("NotSupportedChoice", "responsible_user_id")
+        for name in ("created_by", "updated_by"):
+            author = item.sound(name)
+            if author and author not in self._account.users:  # 0 is the robot
+                item.refuse("NotSupportedChoice", name)
         reason_id = item.sound("loss_reason_id")
         if reason_id is not None and reason_id not in self._account.loss_reasons:
             item.refuse("NotSupportedChoice", "loss_reason_id")
@@ -183,16 +194,33 @@ class LeadWriter:
         if "loss_reason_id" in raw and lead["status_id"] != LOST:
             raise RuleBroken(entity_id, LOSS_REASON_RULE)
 
-    def _contact_links(self, item: Item) -> list[Record]:
+    def _links(self, item: Item, target: str) -> list[Record]:
+        """Return the contacts or companies a new deal comes with; only a new one can bring them (2.7)."""
         embedded = item.raw.get("_embedded")
-        given: Any = embedded.get("contacts") if isinstance(embedded, dict) else None
+        given: Any = (embedded.get(target) if isinstance(embedded, dict) else None) or []
+        if not isinstance(given, list):
+            item.refuse("InvalidType", f"_embedded.{target}")
+            return []
+        if target == "companies" and len(given) > MAX_COMPANIES:
+            item.refuse("FieldNotExpected", f"_embedded.companies.{MAX_COMPANIES}")
         links: list[Record] = []
-        for index, one in enumerate(given or ()):
-            if not isinstance(one, dict) or one.get("id") not in self._account.contacts:
-                item.refuse("NotSupportedChoice", f"_embedded.contacts.{index}.id")
+        for index, one in enumerate(given):
+            if not isinstance(one, dict) or one.get("id") not in self._account.entities[target]:
+                item.refuse("NotSupportedChoice", f"_embedded.{target}.{index}.id")
+            elif target == "companies":
+                links.append({"id": one["id"]})
             else:
                 links.append({"id": one["id"], "is_main": bool(one.get("is_main", index == 0))})
         return links
+
+    def _check_embedded(self, item: Item) -> None:
+        embedded = item.raw.get("_embedded")
+        if not isinstance(embedded, dict):
+            if embedded is not None:
+                item.refuse("InvalidType", "_embedded")
+            return
+        for name in embedded.keys() - EMBEDDED:
+            item.refuse(UNKNOWN_KEY_CODE, f"_embedded.{name}")
 
     def _pipeline_alone(self, pipeline_id: int | None, lead: Record) -> Record:
         if pipeline_id is None or pipeline_id == lead["pipeline_id"]:
@@ -225,8 +253,12 @@ class LeadWriter:
             lead["custom_fields_values"] = merged(lead.get("custom_fields_values"), fields)
 
     def _store_exact_price(self, lead: Record, raw: Record) -> None:
-        if self._faults.minor_units and "price" in raw:
+        if "price" not in raw:
+            return
+        if self._faults.minor_units:
             self._account.exact_prices[lead["id"]] = float(raw["price"])
+        else:
+            self._account.exact_prices.pop(lead["id"], None)
 
     def _write_history(self, before: Record, lead: Record) -> None:
         record, lead_id, user_id = self._account.record, lead["id"], lead["updated_by"]
@@ -235,10 +267,40 @@ class LeadWriter:
         if before["price"] != lead["price"]:
             after, old = ([{"sale_field_value": {"sale": one["price"]}}] for one in (lead, before))
             record("sale_field_changed", "leads", lead_id, user_id, after, old)
-        if before["responsible_user_id"] != lead["responsible_user_id"]:
-            after, old = ([{"responsible_user": {"id": one["responsible_user_id"]}}] for one in (lead, before))
-            record("entity_responsible_changed", "leads", lead_id, user_id, after, old)
+        write_common_history(self._account, "leads", before, lead, user_id)
         write_tag_history(self._account, "leads", lead_id, user_id, before["tags"], lead["_embedded"]["tags"])
+
+
+def write_common_history(account: KommoAccount, kind: str, before: Record, after: Record, user_id: int) -> None:
+    """Write the events of a new name, responsible user and custom field values (5.7)."""
+    if before["name"] != after["name"]:
+        new, old = ([{"name_field_value": {"name": one["name"]}}] for one in (after, before))
+        account.record("name_field_changed", kind, after["id"], user_id, new, old)
+    if before["responsible_user_id"] != after["responsible_user_id"]:
+        new, old = ([{"responsible_user": {"id": one["responsible_user_id"]}}] for one in (after, before))
+        account.record("entity_responsible_changed", kind, after["id"], user_id, new, old)
+    old_fields, new_fields = _values_by_field(before), _values_by_field(after)
+    for field_id in {**old_fields, **new_fields}:
+        old, new = old_fields.get(field_id, []), new_fields.get(field_id, [])
+        if old != new:
+            account.record(f"custom_field_{field_id}_value_changed", kind, after["id"], user_id, new, old)
+
+
+def _values_by_field(record: Record) -> dict[int, list[Record]]:
+    return {
+        entry["field_id"]: [
+            {
+                "custom_field_value": {
+                    "field_id": entry["field_id"],
+                    "field_type": FIELD_TYPE_NUMBERS.get(entry["field_type"], 0),
+                    "enum_id": value.get("enum_id"),
+                    "text": str(value.get("value", "")),
+                }
+            }
+            for value in entry["values"]
+        ]
+        for entry in record.get("custom_fields_values") or ()
+    }
 
 
 def write_tag_history(

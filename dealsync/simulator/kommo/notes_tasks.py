@@ -1,13 +1,15 @@
 """Writing notes and tasks. Source: Kommo reference, 4.1 and 4.2."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from dealsync.simulator.assumptions import (
     DEFAULT_NOTE_TYPE,
     DEFAULT_TASK_TYPE,
+    EDITABLE_NOTE_TYPES,
     NOTES_TOUCH_THEIR_LEAD,
     NULL_RESPONSIBLE_CODE,
 )
+from dealsync.simulator.kommo import announce
 from dealsync.simulator.kommo.items import Commit, Item, is_a
 from dealsync.simulator.kommo.state import KommoAccount
 from dealsync.simulator.table import Record
@@ -18,6 +20,7 @@ NOTE_PARAMS = {
     "call_out": ("uniq", "duration", "source", "phone"),
     "service_message": ("service", "text"),
     "extended_service_message": ("service", "text"),
+    "message_cashier": ("status", "text"),
     "geolocation": ("text", "address", "longitude", "latitude"),
     "sms_in": ("text", "phone"),
     "sms_out": ("text", "phone"),
@@ -34,6 +37,7 @@ NOTE_KEYS = (
     "responsible_user_id",
     "is_need_to_trigger_digital_pipeline",
 )
+CHANGE_KEYS = ("id", "entity_id", "note_type", "params", "request_id", "updated_by", "responsible_user_id")
 NOTE_EVENTS = {"common": "common_note_added"}
 TASK_SCALARS: Mapping[str, type] = {
     "text": str,
@@ -49,6 +53,10 @@ TASK_SCALARS: Mapping[str, type] = {
     "updated_at": int,
 }
 TASK_KEYS = (*TASK_SCALARS, "responsible_user_id", "result", "request_id", "id")
+TASK_EVENTS = (  # field, event, key inside the event's value
+    ("complete_till", "task_deadline_changed", "timestamp"),
+    ("task_type_id", "task_type_changed", "id"),
+)
 TASK_ENTITIES = ("leads", "contacts", "companies", "customers")
 
 
@@ -78,6 +86,30 @@ class NoteWriter:
 
         def commit() -> Record:
             return {**self._add(entity_id, note_type, raw), "request_id": request_id}
+
+        return commit
+
+    def prepare_change(self, raw: Record, request_id: str) -> Commit:
+        """Check a change of the note named by `id`; only some kinds can be changed (4.1). Raises Refused."""
+        del request_id  # the answer shows none
+        item = Item(raw)
+        note = item.target(self._account.notes[self._kind])
+        item.only(CHANGE_KEYS)
+        if raw.get("entity_id", self._entity_id) not in (None, note["entity_id"]):
+            item.refuse("NotSupportedChoice", "entity_id")
+        note_type = str(raw.get("note_type", note["note_type"]))
+        if not {note_type, note["note_type"]} <= set(EDITABLE_NOTE_TYPES):
+            item.refuse("NotSupportedChoice", "note_type")
+        if "params" in item:
+            self._check_params(item, note_type)
+        item.finish()
+
+        def commit() -> Record:
+            note.update(note_type=note_type, updated_at=self._account.clock.seconds())
+            note["updated_by"] = raw.get("updated_by", self._account.current_user_id)
+            note["params"] = {**note["params"], **raw.get("params", {})}
+            self._account.notes[self._kind].put(note["id"], note)
+            return {"id": note["id"], "entity_id": note["entity_id"], "updated_at": note["updated_at"]}
 
         return commit
 
@@ -113,6 +145,7 @@ class NoteWriter:
         )
         event = NOTE_EVENTS.get(note_type, "service_note_added")
         account.record(event, self._kind, note["entity_id"], user_id, [{"note": {"id": note["id"]}}])
+        announce.note_told(account, self._kind, note)
         if NOTES_TOUCH_THEIR_LEAD:
             account.file(self._kind, {**entity, "updated_at": now}, fresh=True)
         return {"id": note["id"], "entity_id": note["entity_id"]}
@@ -138,6 +171,7 @@ class TaskWriter:
             task.update(_written(raw))
             self._account.file_task(task)
             self._note_history("task_added", task, task["created_by"])
+            announce.task_told(self._account, task, "add")
             return {"id": task["id"], "request_id": request_id}
 
         return commit
@@ -150,16 +184,29 @@ class TaskWriter:
         item.finish()
 
         def commit() -> Record:
-            was_completed = task["is_completed"]
-            task.update(_written(raw))
-            user_id = raw.get("updated_by", self._account.current_user_id)
-            task.update(updated_at=self._account.clock.seconds(), updated_by=user_id)
-            self._account.file_task(task)
-            if task["is_completed"] and not was_completed:
-                self._note_history("task_completed", task, user_id)
+            self.change(task, _written(raw), user_id=raw.get("updated_by"))
             return {"id": task["id"], "updated_at": task["updated_at"], "request_id": request_id}
 
         return commit
+
+    def change(self, task: Record, changes: Record, *, user_id: int | None = None) -> None:
+        """Apply checked changes to a stored task and write its history; None as user is the token's."""
+        before = dict(task)
+        by = self._account.current_user_id if user_id is None else user_id
+        task.update(changes)
+        task.update(updated_at=self._account.clock.seconds(), updated_by=by)
+        self._account.file_task(task)
+        if before["entity_id"] != task["entity_id"]:
+            self._account.note_next_task(before["entity_type"], before["entity_id"])
+        if task["is_completed"] and not before["is_completed"]:
+            self._note_history("task_completed", task, by)
+        if task["result"] and task["result"] != before["result"]:
+            self._note_history("task_result_added", task, by)
+        for name, event, value in TASK_EVENTS:
+            if before[name] != task[name]:
+                after, old = ([{event.removesuffix("_changed"): {value: one[name]}}] for one in (task, before))
+                self._note_history(event, task, by, after, old)
+        announce.task_told(self._account, task, "update", before)
 
     def _check(self, item: Item) -> None:
         item.only(TASK_KEYS)
@@ -169,7 +216,7 @@ class TaskWriter:
             user_id = raw["responsible_user_id"]
             if not is_a(user_id, int):
                 item.refuse(NULL_RESPONSIBLE_CODE, "responsible_user_id")
-            elif user_id not in self._account.users:
+            elif not self._account.can_be_responsible(user_id):
                 item.refuse("NotSupportedChoice", "responsible_user_id")
         entity_type = item.sound("entity_type")
         if entity_type is not None and entity_type not in TASK_ENTITIES:
@@ -203,9 +250,11 @@ class TaskWriter:
             "account_id": account.account_id,
         }
 
-    def _note_history(self, event: str, task: Record, user_id: int) -> None:
+    def _note_history(
+        self, event: str, task: Record, user_id: int, after: Iterable[Record] = (), before: Iterable[Record] = ()
+    ) -> None:
         if task["entity_type"] in self._account.entities and task["entity_id"]:
-            self._account.record(event, task["entity_type"], task["entity_id"], user_id)
+            self._account.record(event, task["entity_type"], task["entity_id"], user_id, after, before)
 
 
 def _written(raw: Record) -> Record:

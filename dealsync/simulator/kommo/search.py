@@ -3,6 +3,8 @@
 Source: Kommo reference, 2.4 (fuzzy), 5.1 (search lag), 7 (lists by updated_at miss very recent changes).
 """
 
+from typing import Any
+
 from dealsync.simulator.table import Record
 
 
@@ -12,11 +14,13 @@ class Recency:
     def __init__(self) -> None:
         self._texts: dict[int, str] = {}
         self._writes: dict[int, tuple[float, str]] = {}  # id -> moment, text before; latest write last
+        self._found: dict[str, set[int]] = {}  # by needle, in the present texts: a walk over pages looks once
 
     def note(self, record_id: int, text: str, moment: float | None) -> None:
         """Take in a new text; `moment` None means it was there all along."""
         before = self._texts.get(record_id, "")
         self._texts[record_id] = text
+        self._found.clear()
         self._writes.pop(record_id, None)
         if moment is not None:
             self._writes[record_id] = (moment, before)
@@ -24,7 +28,18 @@ class Recency:
     def forget(self, record_id: int) -> None:
         """Drop a record that is gone."""
         self._texts.pop(record_id, None)
+        self._found.clear()
         self._writes.pop(record_id, None)
+
+    def state(self) -> list[list[Any]]:
+        """Return the writes as [id, moment, text before], oldest first; the texts are those of the records."""
+        return [[record_id, moment, before] for record_id, (moment, before) in self._writes.items()]
+
+    def load(self, texts: dict[int, str], state: list[list[Any]]) -> None:
+        """Replace everything by the present texts and what `state` returned."""
+        self._texts = texts
+        self._found.clear()
+        self._writes = {record_id: (moment, before) for record_id, moment, before in state}
 
     def recent(self, since: float) -> dict[int, str]:
         """Return ids written after `since`, each with its text before."""
@@ -41,8 +56,14 @@ class Recency:
         old = self.recent(since)
         found: set[int] = set()
         for needle in _needles(query):
-            found.update(i for i, text in self._texts.items() if needle in text and i not in old)
+            found.update(self._with(needle) - old.keys())
             found.update(i for i, text in old.items() if needle in text)
+        return found
+
+    def _with(self, needle: str) -> set[int]:
+        found = self._found.get(needle)
+        if found is None:
+            found = self._found[needle] = {i for i, text in self._texts.items() if needle in text}
         return found
 
 

@@ -21,12 +21,14 @@ def lead_view(
     for name, empty in (("source_id", None), ("is_price_modified_by_robot", False)):
         if name in with_:
             shown.setdefault(name, empty)
-    embedded: Record = {"tags": stored.get("tags", []), "companies": stored.get("companies", [])}
+    companies = _linked_all(stored.get("companies", ()), f"{root}/companies")
+    embedded: Record = {"tags": stored.get("tags", []), "companies": companies}
     if "contacts" in with_:
         embedded["contacts"] = [_linked(link, root) for link in stored.get("contacts", ())]
     if "loss_reason" in with_:
         reason = account.loss_reasons.get(lead.get("loss_reason_id") or 0)
-        embedded["loss_reason"] = [reason] if reason else stored.get("loss_reason", [])
+        own = f"{root}/leads/loss_reasons"
+        embedded["loss_reason"] = linked_rows([reason], own) if reason else stored.get("loss_reason", [])
     if "catalog_elements" in with_:
         embedded["catalog_elements"] = stored.get("catalog_elements", [])
     shown["_links"] = lead.get("_links", self_link(f"{root}/leads/{lead['id']}"))
@@ -34,17 +36,23 @@ def lead_view(
     return shown
 
 
-def contact_view(account: KommoAccount, contact: Record, root: str, with_: Collection[str]) -> Record:
-    """Return a contact as read."""
-    stored = contact.get("_embedded", {})
-    shown = {key: value for key, value in contact.items() if key not in ("_embedded", "_links")}
-    embedded: Record = {"tags": stored.get("tags", []), "companies": stored.get("companies", [])}
-    if "leads" in with_:
-        ids = dict.fromkeys([link["id"] for link in stored.get("leads", ())] + account.leads_of(contact["id"]))
-        embedded["leads"] = [{"id": i, "_links": self_link(f"{root}/leads/{i}")} for i in ids]
+def person_view(account: KommoAccount, kind: str, record: Record, root: str, with_: Collection[str]) -> Record:
+    """Return a contact or company as read."""
+    stored = record.get("_embedded", {})
+    shown = {key: value for key, value in record.items() if key not in ("_embedded", "_links")}
+    embedded: Record = {"tags": stored.get("tags", [])}
+    if kind == "contacts":
+        embedded["companies"] = _linked_all(stored.get("companies", ()), f"{root}/companies")
+    for other in ("leads", "contacts"):
+        if other in with_ and other != kind:
+            held = [link["id"] for link in stored.get(other, ())]
+            ids = dict.fromkeys([*held, *account.linked_from(kind, record["id"], other)])
+            embedded[other] = _linked_all(({"id": i} for i in ids), f"{root}/{other}")
     if "catalog_elements" in with_:
         embedded["catalog_elements"] = stored.get("catalog_elements", [])
-    shown["_links"] = contact.get("_links", self_link(f"{root}/contacts/{contact['id']}"))
+    if "customers" in with_:
+        embedded["customers"] = stored.get("customers", [])
+    shown["_links"] = record.get("_links", self_link(f"{root}/{kind}/{record['id']}"))
     shown["_embedded"] = embedded
     return shown
 
@@ -60,10 +68,12 @@ def pipeline_view(pipeline: Record, root: str) -> Record:
     }
 
 
-def status_view(status: Record, root: str) -> Record:
-    """Return a status with its link."""
+def status_view(status: Record, root: str, *, descriptions: bool = False) -> Record:
+    """Return a status with its link; its descriptions only where asked for."""
     own = f"{root}/leads/pipelines/{status['pipeline_id']}/statuses/{status['id']}"
-    return {**status, "_links": status.get("_links", self_link(own))}
+    shown = {key: value for key, value in status.items() if key != "descriptions"}
+    shown["_links"] = status.get("_links", self_link(own))
+    return shown | ({"descriptions": status.get("descriptions", [])} if descriptions else {})
 
 
 def user_view(user: Record, root: str, with_: Collection[str]) -> Record:
@@ -90,6 +100,11 @@ def note_address(note: Record, kind: str, root: str) -> str:
 def linked_rows(rows: Iterable[Record], address: str) -> list[Record]:
     """Return the rows of a write's answer, each with its own link as the last key."""
     return [{**row, "_links": self_link(f"{address}/{row['id']}")} for row in rows]
+
+
+def _linked_all(links: Iterable[Record], address: str) -> list[Record]:
+    """Return links to companies and the like: id and address."""
+    return [{"id": one["id"], "_links": one.get("_links", self_link(f"{address}/{one['id']}"))} for one in links]
 
 
 def _linked(link: Record, root: str) -> Record:

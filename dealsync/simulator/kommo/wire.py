@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from dealsync.simulator.addresses import mounted_at
-from dealsync.simulator.assumptions import DEFAULT_LIMIT, WRONG_CONTAINER_STATUS
+from dealsync.simulator.assumptions import DEFAULT_LIMIT, INVALID_DESTINATION_CODE, WRONG_CONTAINER_STATUS
 from dealsync.simulator.faults import Faults
 from dealsync.simulator.table import Record
 
@@ -34,6 +34,7 @@ DETAILS = {
     "InvalidType": "This value has an invalid type.",
     "FieldMissing": "This field is missing.",
     "FieldNotExpected": "This field was not expected.",
+    INVALID_DESTINATION_CODE: "Invalid URL",
 }
 BLOCK_PAGE = (
     "<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body>\r\n"
@@ -56,6 +57,11 @@ class Problem:
 def hal(body: Any, status: int = 200) -> Response:
     """Return a success body."""
     return Response(_dump(body), status, media_type="application/hal+json")
+
+
+def forbidden() -> Response:
+    """Return the JSON 403 of a user without the rights (1.6)."""
+    return plain(403, "You do not have enough rights for this action")
 
 
 def empty() -> Response:
@@ -264,11 +270,16 @@ def self_link(href: str) -> Record:
     return {"self": {"href": href}}
 
 
-def page_links(request: Request, page: Page, *, more: bool) -> Record:
-    """Return `self`, and `next` when rows are left: the one sign that the list goes on."""
+def page_links(request: Request, page: Page, *, more: bool, last: int | None = None) -> Record:
+    """Return `self`, and `next` when rows are left: the one sign that the list goes on.
+
+    `last` is the number of the last page, for the lists that tell it.
+    """
     links = self_link(_page_address(request, page.number, page.limit))
     if more:
         links["next"] = {"href": _page_address(request, page.number + 1, page.limit)}
+    if last is not None:
+        links["last"] = {"href": _page_address(request, last, page.limit)}
     return links
 
 
@@ -277,6 +288,28 @@ def _page_address(request: Request, number: int, limit: int) -> str:
     pairs += [("page", str(number)), ("limit", str(limit))]
     query = "&".join(f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in pairs)
     return f"{request.url.replace(query='')}?{query}"
+
+
+def collection(address: str, plural: str, rows: list[Record]) -> Response:
+    """Return a whole collection in one answer: totals, no pages (1.3)."""
+    return hal({"_total_items": len(rows), "_links": self_link(address), "_embedded": {plural: rows}})
+
+
+def counted_page(request: Request, page: Page, plural: str, rows: list[Record], *, last: bool = False) -> Response:
+    """Return a page that also tells the totals: users and custom fields (1.3); 204 when it has no rows."""
+    shown = rows[page.start : page.end]
+    if not shown:
+        return empty()
+    pages = -(-len(rows) // page.limit)
+    return hal(
+        {
+            "_total_items": len(rows),
+            "_page": page.number,
+            "_page_count": pages,
+            "_links": page_links(request, page, more=page.number < pages, last=pages if last else None),
+            "_embedded": {plural: shown},
+        }
+    )
 
 
 def page_answer(request: Request, page: Page, plural: str, rows: list[Record], *, more: bool) -> Response:

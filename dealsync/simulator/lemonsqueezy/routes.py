@@ -1,41 +1,20 @@
-"""The REST routes under /v1: lists, single resources, the refund.
+"""The REST routes under /v1 that read: lists, single resources, what they are related to.
 
-Source: Lemon Squeezy reference, sections 3, 4 and 6.
+Source: Lemon Squeezy reference, sections 2 to 5.
 """
-
-import json
-import re
-from collections.abc import Iterable
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dealsync.simulator.addresses import mounted_at
-from dealsync.simulator.assumptions import (
-    EMPTY_PAGE_HAS_NULL_RANGE,
-    REFUND_OVER_THE_REST_STATUS,
-    TOO_LARGE_PAGE_STATUS,
-    TYPE_MISMATCH_STATUS,
-    UNKNOWN_FILTER_STATUS,
-)
 from dealsync.simulator.lemonsqueezy import wire
-from dealsync.simulator.lemonsqueezy.catalogue import TYPES, ResourceType, filter_key
-from dealsync.simulator.lemonsqueezy.state import RefundError
+from dealsync.simulator.lemonsqueezy.access import guarded, root_of, visible
+from dealsync.simulator.lemonsqueezy.catalogue import TYPES, Relation, ResourceType, filter_key
+from dealsync.simulator.lemonsqueezy.query import Query, read_query
+from dealsync.simulator.lemonsqueezy.wire import Documents
+from dealsync.simulator.lemonsqueezy.writing import Writing
 from dealsync.simulator.table import Record
 from dealsync.simulator.world import World
-
-DEFAULT_SIZE, MAX_SIZE = 10, 100
-FAMILY = re.compile(r"(filter|page)\[([^\]]*)\]")
-
-
-class _QueryError(ValueError):
-    """A JSON:API parameter that is refused, with the status to answer."""
-
-    def __init__(self, detail: str, status: int = UNKNOWN_FILTER_STATUS) -> None:
-        super().__init__(detail)
-        self.status = status
 
 
 class LemonSqueezyRoutes:
@@ -44,21 +23,28 @@ class LemonSqueezyRoutes:
     def __init__(self, world: World) -> None:
         self._world = world
         self._store = world.lemon_squeezy
+        self._writing = Writing(world)
 
     def routes(self) -> list[Route]:
         """Return the routes, to be mounted at the API's root."""
         found = [
             Route("/v1/users/me", self.me),
-            Route("/v1/orders/{id}/refund", self.refund, methods=["POST"]),
+            *self._writing.routes(),
+            Route("/v1/subscription-items/{id}/current-usage", guarded(self.current_usage)),
         ]
         for kind in TYPES:
-            found += [Route(f"/v1/{kind}", self.list_page), Route(f"/v1/{kind}/{{id}}", self.retrieve)]
+            found += [
+                Route(f"/v1/{kind}", guarded(self.list_page)),
+                Route(f"/v1/{kind}/{{id}}", guarded(self.retrieve)),
+                Route(f"/v1/{kind}/{{id}}/relationships/{{relation}}", guarded(self.relationship)),
+                Route(f"/v1/{kind}/{{id}}/{{relation}}", guarded(self.related)),
+            ]
         return found
 
     async def me(self, request: Request) -> Response:
         """GET /v1/users/me: the user behind the key; `meta` comes first."""
         user = self._store.user
-        address = f"{_root(request)}/users/{user['id']}"
+        address = f"{root_of(request)}/users/{user['id']}"
         return wire.answer(
             {
                 "meta": {"test_mode": self._store.test_mode_key},
@@ -70,128 +56,74 @@ class LemonSqueezyRoutes:
 
     async def list_page(self, request: Request) -> Response:
         """GET /v1/{type}: one page in the type's default order."""
-        kind = TYPES[_segment(request, 2)]
-        try:
-            filters, number, size = _read_query(request.query_params.multi_items(), kind)
-        except _QueryError as bad:
-            return wire.bad_query(str(bad), bad.status)
-        ids = self._select(kind, filters)
-        first = (number - 1) * size
-        rows = [self._store.tables[kind.name].get(i) for i in ids[first : first + size]]
-        address = f"{_root(request)}/{kind.name}"
-        return wire.answer(_page(address, kind, filters, (number, size), len(ids), [r for r in rows if r]))
+        query = read_query(request.query_params.multi_items(), _kind(request))
+        return self._page(request, query, {}, query.kind.name)
 
     async def retrieve(self, request: Request) -> Response:
         """GET /v1/{type}/{id}."""
-        record = self._store.find(_segment(request, 2), request.path_params["id"])
-        if record is None or not self._shown(record):
-            return wire.not_found()
-        return wire.answer(wire.single(record, _root(request)))
+        query = read_query(request.query_params.multi_items(), _kind(request))
+        record = self._record(request)
+        return wire.answer(self._documents(request).single(record, query.includes))
 
-    async def refund(self, request: Request) -> Response:
-        """POST /v1/orders/{id}/refund: acts at once, has no idempotency; 200 with the order."""
-        order = self._store.find("orders", request.path_params["id"])
-        if order is None:
-            return wire.not_found()
-        data = _document(await request.body())
-        if data is None:
-            return wire.error(400, "Non-Compliant JSON:API Document", "The request body must be a JSON:API document.")
-        if data.get("type") != "orders" or str(data.get("id")) != order["id"]:
-            return wire.error(TYPE_MISMATCH_STATUS, "Conflict", "The resource type or id does not match.")
-        amount = (data.get("attributes") or {}).get("amount")
-        pointer = "/data/attributes/amount"
-        if amount is not None and (isinstance(amount, bool) or not isinstance(amount, int)):
-            return wire.error(422, "Unprocessable Entity", "The amount must be an integer.", pointer)
-        try:
-            refunded = self._store.refund(int(order["id"]), amount)
-        except RefundError as reason:
-            return wire.error(REFUND_OVER_THE_REST_STATUS, "Unprocessable Entity", f"{reason}.", pointer)
-        return wire.answer(wire.single(refunded, _root(request)))
+    async def related(self, request: Request) -> Response:
+        """GET /v1/{type}/{id}/{relation}: a page of resources, or one or null."""
+        record, relation = self._record(request), _relation(request)
+        target = TYPES.get(relation.target)
+        if target is None:
+            raise wire.missing()
+        query = read_query(request.query_params.multi_items(), target)
+        path = f"{record['type']}/{record['id']}/{relation.name}"
+        if relation.many and relation.key:
+            return self._page(request, query, {relation.key: record["id"]}, path)
+        found = self._store.related(record, relation)
+        documents = self._documents(request)
+        if relation.many:
+            first = (query.number - 1) * query.size
+            link = query.link(f"{documents.root}/{path}")
+            rows = found[first : first + query.size]
+            return wire.answer(documents.page(rows, total=len(found), link=link, includes=query.includes))
+        if found:
+            return wire.answer(documents.single(found[0], query.includes))
+        return wire.answer({"jsonapi": wire.JSONAPI, "links": {"self": f"{documents.root}/{path}"}, "data": None})
 
-    def _select(self, kind: ResourceType, filters: dict[str, str]) -> list[int]:
-        table = self._store.tables[kind.name]
-        where = {name: frozenset([filter_key(name, value)]) for name, value in filters.items()}
-        ids = table.select("default", descending=kind.descending, where=where)
-        if self._world.faults.test_mode_visible:
-            return ids
-        return [i for i in ids if self._shown(table.get(i) or {})]
+    async def relationship(self, request: Request) -> Response:
+        """GET /v1/{type}/{id}/relationships/{relation}: types and ids only."""
+        record, relation, documents = self._record(request), _relation(request), self._documents(request)
+        own = documents.address(record)
+        links = {"related": f"{own}/{relation.name}", "self": f"{own}/relationships/{relation.name}"}
+        return wire.answer({"jsonapi": wire.JSONAPI, "links": links, "data": documents.linkage(record, relation)})
 
-    def _shown(self, record: Record) -> bool:
-        if self._world.faults.test_mode_visible:
-            return True
-        own_mode = self._store.test_mode_key
-        return bool(record["attributes"].get("test_mode", own_mode)) == own_mode
+    async def current_usage(self, request: Request) -> Response:
+        """GET /v1/subscription-items/{id}/current-usage: 404, as no item here is billed by usage (4)."""
+        raise wire.missing()
+
+    # --- parts ------------------------------------------------------------------------------------
+    def _page(self, request: Request, query: Query, fixed: dict[str, str], path: str) -> Response:
+        """Return a page of those that fit the filters and what the path fixes."""
+        table, documents = self._store.tables[query.kind.name], self._documents(request)
+        where = {name: frozenset([filter_key(name, value)]) for name, value in {**query.filters, **fixed}.items()}
+        if not self._world.faults.test_mode_visible:
+            where["test_mode"] = frozenset([filter_key("test_mode", self._store.test_mode_key), str(None)])
+        ids = table.select("default", descending=query.kind.descending, where=where)
+        first = (query.number - 1) * query.size
+        rows = [row for i in ids[first : first + query.size] if (row := table.get(i))]
+        link = query.link(f"{documents.root}/{path}")
+        return wire.answer(documents.page(rows, total=len(ids), link=link, includes=query.includes))
+
+    def _record(self, request: Request) -> Record:
+        return visible(self._store, _kind(request).name, request.path_params["id"])
+
+    def _documents(self, request: Request) -> Documents:
+        return Documents(self._store, root_of(request))
 
 
-def _root(request: Request) -> str:
-    return mounted_at(request) + "/v1"
-
-
-def _segment(request: Request, number: int) -> str:
+def _kind(request: Request) -> ResourceType:
     path: str = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    return path.split("/")[number]
+    return TYPES[path.split("/")[2]]
 
 
-def _read_query(pairs: Iterable[tuple[str, str]], kind: ResourceType) -> tuple[dict[str, str], int, int]:
-    """Return filters, page number and page size; parameters outside the JSON:API families are ignored."""
-    filters: dict[str, str] = {}
-    page = {"number": 1, "size": DEFAULT_SIZE}
-    for key, value in pairs:
-        family = FAMILY.fullmatch(key)
-        if family is None:
-            continue
-        name = family[2]
-        if family[1] == "filter":
-            if name not in kind.filters:
-                raise _QueryError(f"Filter parameter {name} is not allowed.")
-            filters[name] = value
-        elif name not in page or not value.isdigit() or int(value) < 1:
-            raise _QueryError(f"Page parameter {name} is not valid.")
-        else:
-            page[name] = int(value)
-    if page["size"] > MAX_SIZE:
-        raise _QueryError(f"The page size must not be greater than {MAX_SIZE}.", TOO_LARGE_PAGE_STATUS)
-    return filters, page["number"], page["size"]
-
-
-def _page(
-    address: str,
-    kind: ResourceType,
-    filters: dict[str, str],
-    page: tuple[int, int],
-    total: int,
-    rows: list[Record],
-) -> dict[str, Any]:
-    number, size = page
-    last = max(1, -(-total // size))
-    first_row = (number - 1) * size + 1
-    empty = EMPTY_PAGE_HAS_NULL_RANGE and not rows
-    links = {"first": 1, "last": last}
-    if number < last:
-        links["next"] = number + 1
-    if number > 1:
-        links["prev"] = number - 1
-    root = address.removesuffix(f"/{kind.name}")
-    return {
-        "meta": {
-            "page": {
-                "currentPage": number,
-                "from": None if empty else first_row,
-                "lastPage": last,
-                "perPage": size,
-                "to": None if empty else first_row + len(rows) - 1,
-                "total": total,
-            }
-        },
-        "jsonapi": wire.JSONAPI,
-        "links": {name: wire.page_link(address, filters, n, size, kind.sort) for name, n in links.items()},
-        "data": [wire.resource(row, root) for row in rows],
-    }
-
-
-def _document(body: bytes) -> Record | None:
-    try:
-        data = json.loads(body)["data"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return data if isinstance(data, dict) else None
+def _relation(request: Request) -> Relation:
+    relation = _kind(request).relation(request.path_params["relation"])
+    if relation is None:
+        raise wire.missing()
+    return relation

@@ -75,6 +75,15 @@ def test_state__shows_both_sides_truth_and_clock(fresh: Bench) -> None:
     assert fresh.control.get("/state").json()["clock"]["now"] == pytest.approx(state["clock"]["now"] + 3600, abs=5)
 
 
+def test_clock__stands_still_when_it_is_told_to(fresh: Bench) -> None:
+    stopped = fresh.control.post("/clock", json={"running": False}).json()
+    moved = fresh.control.post("/clock", json={"advance_s": 90}).json()
+    assert moved == {"now": pytest.approx(stopped["now"] + 90, abs=1e-3), "running": False}
+    assert fresh.control.get("/state").json()["clock"]["now"] == moved["now"]
+    assert fresh.control.post("/clock", json={"running": True}).json()["running"] is True
+    assert fresh.world.clock.now() > moved["now"]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "word"),
     [

@@ -1,5 +1,7 @@
 """Rate limits, the block, and one-shot faults."""
 
+import asyncio
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from dealsync.simulator.faults import Faults, described, parsed
 from dealsync.simulator.server import Simulator
 from tests.unit.simulator.bench import Bench
 
@@ -92,3 +95,85 @@ def test_server__refuses_a_taken_port(server: Simulator) -> None:
 def test_server__refuses_a_folder_without_samples(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no recorded payloads"), Simulator.running(samples=tmp_path):
         pass
+
+
+# --- switches -------------------------------------------------------------------------------------
+def test_switches__are_described_with_their_defaults() -> None:
+    found = {switch["name"]: switch for switch in described()}
+    assert found.keys() == Faults().settings().keys()
+    assert all(switch["meaning"] and switch["type"] for switch in found.values())
+    assert found["batch_mode"]["type"] == "all_or_nothing | apply_valid"
+    assert (found["kommo_per_second"]["type"], found["kommo_per_second"]["default"]) == ("whole number", 7)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("latency_ms=150", "latency_ms", 150),
+        ("search_lag_s = 0.5", "search_lag_s", 0.5),
+        ("minor_units=on", "minor_units", True),
+        ("filters_enabled=False", "filters_enabled", False),
+        ("batch_mode=apply_valid", "batch_mode", "apply_valid"),
+        ('inject={"api":"kommo","status":503}', "inject", {"api": "kommo", "status": 503}),
+    ],
+)
+def test_switches__are_read_as_a_person_types_them(text: str, name: str, value: object) -> None:
+    assert parsed(text) == (name, value)
+    Faults().update(dict([parsed(text)]))
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("latency_ms", "NAME=VALUE"),
+        ("speed=1", "unknown switch speed"),
+        ("latency_ms=", "whole number"),
+        ("latency_ms=1.5", "whole number"),
+        ("latency_ms=-1", "from 0 up"),
+        ("search_lag_s=Infinity", "from 0 up"),
+        ("search_lag_s=NaN", "from 0 up"),
+        ("minor_units=1", "true or false"),
+        ("batch_mode=both", "all_or_nothing, apply_valid"),
+        ("webhook_loss=1.5", "share from 0 to 1"),
+        ("inject=[1]", "inject"),
+    ],
+)
+def test_switches__refuse_what_makes_no_sense(text: str, word: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(word)):
+        Faults().update(dict([parsed(text)]))
+
+
+def test_kommo_429__is_html_and_has_a_header_where_switched_so(fresh: Bench) -> None:
+    fresh.set(kommo_limit_enabled=True, kommo_per_second=1, kommo_429_html=True, retry_after_header=True)
+    fresh.kommo.get("/account")
+    refused = fresh.kommo.get("/account")
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "300")
+    assert refused.headers["content-type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_lemon_squeezy_429__tells_when_to_come_again_where_switched_so(fresh: Bench, told: bool) -> None:
+    fresh.set(ls_limit_enabled=True, ls_per_minute=1, ls_retry_after=told)
+    fresh.lemon_squeezy.get("/orders")
+    refused = fresh.lemon_squeezy.get("/orders")
+    assert refused.status_code == 429
+    assert ("retry-after" in refused.headers, "x-ratelimit-reset" in refused.headers) == (told, told)
+
+
+def test_latency__varies_by_the_jitter(fresh: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is waited for here; a server's own ticker, which wakes more often, is no answer's latency."""
+    waits: list[float] = []
+    really = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        if seconds >= 0.1:
+            waits.append(seconds)
+        else:
+            await really(seconds)
+
+    monkeypatch.setattr("dealsync.simulator.gate.asyncio.sleep", sleep)
+    fresh.set(latency_ms=100, latency_jitter_ms=50)
+    for _ in range(20):
+        fresh.kommo.get("/account")
+    assert len(set(waits)) == 20
+    assert 0.1 <= min(waits) < max(waits) <= 0.15

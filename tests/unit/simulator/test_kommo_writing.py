@@ -370,3 +370,14 @@ def test_oauth__exchanges_once_and_rotates(fresh: Bench) -> None:
         fresh.kommo.get("/account", headers={"authorization": f"Bearer {renewed['access_token']}"}).status_code == 200
     )
     assert fresh.kommo.post(url, json=renewal).status_code == 400
+
+
+def test_patch__of_a_deal_as_it_was_read_passes_but_no_read_only_key_can_be_changed(fresh: Bench) -> None:
+    """Public clients send a fetched deal back whole. A loss reason is another matter: it is refused outside 143."""
+    read = fresh.kommo.get("/leads").json()["_embedded"]["leads"][0]
+    echo = {key: read[key] for key in ("id", "account_id", "is_deleted", "score", "closest_task_at", "group_id")}
+    assert fresh.kommo.patch("/leads", json=[{**echo, "name": "Renamed"}]).status_code == 200
+    refused = fresh.kommo.patch("/leads", json=[{**echo, "account_id": 1}])
+    assert refused.status_code == 400
+    [entry] = refused.json()["validation-errors"]
+    assert [error["path"] for error in entry["errors"]] == ["account_id"]
