@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from dealsync.apis.kommo import render
-from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_REFUSED_BATCH_WRITES_NOTHING, KOMMO_WRITE_BATCH
+from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_REFUSED_BATCH_WRITES_NOTHING
 from dealsync.core.batches import batches
 from dealsync.core.models import Contact, Deal, normal_email
 from dealsync.core.plan import Action, DealChange, Doubt, Kind, NewContact, NewDeal, Note, Outcome, Seen, State, Task
@@ -45,6 +45,8 @@ class Result:
 NOT_MENTIONED = Result(State.UNKNOWN, error="Kommo's answer does not mention it")
 NOT_SENT = Result(State.FAILED, error="not sent: the run stopped before")
 NO_CONTACT = Result(State.FAILED, error="its contact was not created")
+TOO_MUCH, FEW = 504, 25
+"""Kommo answers 504 to a batch that is too large for it; one as small as this has another reason."""
 Results = dict[str, Result]
 Call = Callable[[Sequence[Parcel]], Awaitable[Results]]
 
@@ -153,7 +155,7 @@ def _creating(create: Callable[[Sequence[dict[str, Any]]], Awaitable[dict[str, i
 async def _deliver(run: Run, parcels: Sequence[Parcel], call: Call, what: str) -> list[tuple[Parcel, Result]]:
     """Send parcels batch by batch and record what became of each; every one has a result in the end."""
     delivered: list[tuple[Parcel, Result]] = []
-    for batch in batches(parcels, KOMMO_WRITE_BATCH):
+    for batch in batches(parcels, run.settings.config.limits.batch_size):
         run.progress(f"Kommo: writing {what}, {len(delivered)} of {len(parcels)} done")
         run.store.runs.ensure_held(run.run_id)
         run.store.journal.mark_sent({a.key: p.lead_id for p in batch for a in p.actions}, utc_now())
@@ -179,7 +181,10 @@ async def _send(run: Run, batch: Sequence[Parcel], call: Call, results: Results)
     except Unreachable as error:
         results |= _all(batch, State.FAILED, error)
     except ApiError as error:
-        results |= _all(batch, State.UNKNOWN, error)
+        if error.status == TOO_MUCH and len(batch) > FEW:
+            await _send_again(run, batch, call, results)
+        else:
+            results |= _all(batch, State.UNKNOWN, error)
     else:
         results |= {p.request_id: answered.get(p.request_id, NOT_MENTIONED) for p in batch}
 
@@ -191,29 +196,38 @@ async def _isolate(run: Run, batch: Sequence[Parcel], call: Call, error: Rejecte
         named = {batch[0].request_id: str(error)}
     results |= {request_id: Result(State.FAILED, error=words) for request_id, words in named.items()}
     rest = [p for p in batch if p.request_id not in named]
+    # Changes of a deal can be sent again unasked; what is created cannot.
+    sure = KOMMO_REFUSED_BATCH_WRITES_NOTHING or not rest or isinstance(rest[0].actions[0].change, DealChange)
+    await _send_again(run, rest, call, results, look=not sure, halve=not named)
+
+
+async def _send_again(
+    run: Run, batch: Sequence[Parcel], call: Call, results: Results, *, look: bool = True, halve: bool = True
+) -> None:
+    """Look up what passed all the same, and send the rest: in halves, or as one batch."""
     try:
-        passed = await _already_written(run, rest)
+        passed = await _look_up(run, batch) if look else {}
     except ApiError as doubt:
-        results |= _all(rest, State.UNKNOWN, doubt)
+        results |= _all(batch, State.UNKNOWN, doubt)
         if isinstance(doubt, Banned | Unauthorized):
             raise
         return
     results |= passed
-    left = [p for p in rest if p.request_id not in passed]
-    for half in [left] if named else [left[: len(left) // 2], left[len(left) // 2 :]]:
-        if half:
-            await _send(run, half, call, results)
+    left = [p for p in batch if p.request_id not in passed]
+    middle = len(left) // 2 if halve else 0
+    for part in (left[:middle], left[middle:]):
+        if part:
+            await _send(run, part, call, results)
 
 
-async def _already_written(run: Run, parcels: Sequence[Parcel]) -> Results:
-    """Which items of a refused batch were written all the same. Changes of a deal can be sent again unasked."""
-    if not parcels or KOMMO_REFUSED_BATCH_WRITES_NOTHING or isinstance(parcels[0].actions[0].change, DealChange):
-        return {}
+async def _look_up(run: Run, parcels: Sequence[Parcel]) -> Results:
+    """Which of the parcels reading Kommo shows to be there."""
     now = utc_now()
-    settled = await look_up(run, [Doubt(replace(p.actions[0], lead_id=p.lead_id), now) for p in parcels])
+    settled = await look_up(run, [Doubt(replace(a, lead_id=p.lead_id), now) for p in parcels for a in p.actions])
     applied = {o.key: o.result_id for o in settled.outcomes if o.state is State.APPLIED}
+    # What travels in one item happened together, so any of its actions tells.
     keys = {p.actions[0].key: p.request_id for p in parcels}
-    return {keys[key]: Result(State.APPLIED, result_id) for key, result_id in applied.items()}
+    return {keys[key]: Result(State.APPLIED, made) for key, made in applied.items() if key in keys}
 
 
 def _all(batch: Iterable[Parcel], state: State, error: ApiError) -> Results:

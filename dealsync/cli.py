@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -86,12 +87,17 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Log every request, and show the traceback of an error.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     _state.debug = debug
+    if debug:
+        logging.basicConfig(format="%(asctime)s %(message)s")
+        logging.getLogger("dealsync").setLevel(logging.DEBUG)
 
 
 @app.command()
@@ -111,7 +117,23 @@ def simulate(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8787,
     seed: Annotated[int, typer.Option(help="Equal seeds, equal worlds.")] = 1,
     orders: Annotated[int, typer.Option(min=0, help="Past orders in the world.")] = 120,
+    now: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Start of the clock (UTC). [default: now]"),
+    ] = None,
+    stopped: Annotated[
+        bool, typer.Option("--stopped", help="The clock only moves when /control/clock says so.")
+    ] = False,
     latency_ms: Annotated[int, typer.Option(min=0, help="How long every answer takes.")] = 0,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option("--fault", metavar="NAME=VALUE", help="Set a switch of --faults; can be repeated."),
+    ] = None,
+    faults: Annotated[bool, typer.Option("--faults", help="List the switches and stop.")] = False,
+    state: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Go on from this file when it is there; saved on exit."),
+    ] = None,
     samples: Annotated[
         Path | None,
         typer.Option(help="Serve recorded payloads of this folder instead.", exists=True, file_okay=False),
@@ -120,7 +142,12 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Imitate Lemon Squeezy and Kommo on one loopback port, with a seeded world and /control routes."""
+    from dealsync.simulator.faults import Faults, described, parsed
     from dealsync.simulator.server import Simulator, serve
+
+    if faults:
+        _print_faults(described(), as_json=as_json)
+        return
 
     def announce(simulator: Simulator) -> None:
         if env_file:
@@ -136,9 +163,34 @@ def simulate(
             typer.echo(f"Settings for a client: {env_file}")
 
     try:
-        serve(host, port, seed=seed, orders=orders, latency_ms=latency_ms, samples=samples, on_ready=announce)
-    except OSError as error:
-        raise ConfigError(f"The simulator cannot run: {error.strerror or error}") from error
+        switches = dict(map(parsed, fault or ()))
+        Faults().update(switches)  # a mistyped one is told at once, not after a world was made
+        serve(
+            host,
+            port,
+            on_ready=announce,
+            seed=seed,
+            orders=orders,
+            now=now.replace(tzinfo=UTC) if now else None,
+            running=not stopped,
+            samples=samples,
+            state=state,
+            latency_ms=latency_ms,
+            faults=switches,
+        )
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else None
+        raise ConfigError(f"The simulator cannot run: {why or error}") from error
+
+
+def _print_faults(switches: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        _print_json({"faults": switches})
+        return
+    for switch in switches:
+        default = json.dumps(switch["default"]).strip('"')
+        typer.echo(f"{switch['name']}={default}  ({switch['type']})")
+        typer.echo(f"    {switch['meaning']}")
 
 
 @app.command()
@@ -190,6 +242,18 @@ def reconcile(
 ) -> None:
     """Poll both sides, compare, plan and, with --apply, close, create or flag deals."""
     _reconcile(apply=apply, deep=deep, since=since, max_changes=max_changes, as_json=as_json, exit_code=exit_code)
+
+
+@app.command()
+def unblock(as_json: Json = False) -> None:
+    """Send again after an API had blocked this address. Only once its support has lifted the block."""
+    from dealsync.settings import build_store, load_environment
+
+    lifted = build_store(load_environment()).blocks.lift()
+    if as_json:
+        _print_json({"unblocked": lifted})
+    else:
+        typer.echo(f"Sending again: {', '.join(lifted)}" if lifted else "Nothing was blocked.")
 
 
 def _reconcile(

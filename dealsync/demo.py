@@ -59,7 +59,11 @@ class Stage:
     @property
     def settings(self) -> dict[str, str]:
         """The environment of every dealsync program in the demo."""
-        own = {"DEALSYNC_DATABASE_URL": self.database_url, "DEALSYNC_CONFIG": str(self.folder / "dealsync.toml")}
+        own = {
+            "DEALSYNC_DATABASE_URL": self.database_url,
+            "DEALSYNC_CONFIG": str(self.folder / "dealsync.toml"),
+            "DEALSYNC_STATE_DIR": str(self.folder),
+        }
         return self.simulator.environment() | own
 
     @property

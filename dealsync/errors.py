@@ -72,3 +72,7 @@ class Rejected(ApiError):
 
 class UnexpectedAnswer(ApiError):
     """An answer that does not have the documented shape. The message names the object and the field."""
+
+
+class FiltersIgnored(UnexpectedAnswer):
+    """A list came without the filter that was asked for. Read it without one, or object by object."""

@@ -72,7 +72,7 @@ async def open_run(
     """
     settings = settings or load_settings()
     store = build_store(settings.environment)
-    lemon_squeezy, kommo = build_lemon_squeezy(settings.environment), build_kommo(settings.environment)
+    lemon_squeezy, kommo = build_lemon_squeezy(settings.environment, store), build_kommo(settings.environment, store)
     try:
         progress("Taking the run lock")
         async with store.runs.exclusive(job, patience=PATIENCE) as run_id:

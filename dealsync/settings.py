@@ -8,16 +8,36 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator
+import platformdirs
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import Engine
 
 from dealsync.apis.kommo.client import Kommo
+from dealsync.apis.kommo.oauth import Integration, OAuth
 from dealsync.apis.lemonsqueezy.client import LemonSqueezy
+from dealsync.apis.pace import Pace
+from dealsync.apis.transport import Auth, FixedToken
+from dealsync.core.assumptions import KOMMO_MOST_IN_A_SECOND, KOMMO_WRITE_BATCH
 from dealsync.errors import ConfigError
+from dealsync.ledger.blocks import Blocks
 from dealsync.ledger.database import open_database
 from dealsync.ledger.journal import Journal
 from dealsync.ledger.mirror import Mirror
 from dealsync.ledger.runs import Runs
+from dealsync.ledger.slots import SharedSlots, open_machine
+from dealsync.ledger.tokens import Tokens
 
 NameOrId = int | str
 
@@ -34,11 +54,16 @@ class Environment(BaseSettings):
     lemon_squeezy_api_url: str = "https://api.lemonsqueezy.com"
     lemon_squeezy_requests_per_minute: Annotated[int, Field(ge=1, le=300)] = 280
     kommo_domain: str
-    kommo_token: SecretStr
+    kommo_client_id: str = ""
+    kommo_client_secret: SecretStr = SecretStr("")
+    kommo_redirect_uri: str = ""
+    kommo_auth_code: SecretStr = SecretStr("")
+    kommo_token: Annotated[SecretStr | None, Field(validate_default=True)] = None
     kommo_api_url: str = ""
     kommo_requests_per_second: Annotated[float, Field(gt=0, le=7)] = 6
     dealsync_database_url: SecretStr = SecretStr("sqlite:///dealsync.db")
     dealsync_config: Path = Path("dealsync.toml")
+    dealsync_state_dir: Path = Field(default_factory=lambda: platformdirs.user_state_path("dealsync"))
     dealsync_mode: Literal["live", "test"] = "live"
 
     @field_validator("lemon_squeezy_store_id", "kommo_domain")
@@ -48,7 +73,9 @@ class Environment(BaseSettings):
 
     @field_validator("lemon_squeezy_api_key", "kommo_token")
     @classmethod
-    def _fits_a_header(cls, value: SecretStr) -> SecretStr:
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
         key = value.get_secret_value().strip()
         if not key.isascii() or not key.isprintable() or " " in key:
             raise ValueError("has characters that no key has; copy it again")
@@ -60,6 +87,15 @@ class Environment(BaseSettings):
         if value:
             HttpUrl(value)
         return value.strip().rstrip("/")
+
+    @field_validator("kommo_token")
+    @classmethod
+    def _can_be_done_without(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        needed = ("kommo_client_id", "kommo_client_secret", "kommo_redirect_uri")
+        if value is None and not all(info.data.get(name) for name in needed):
+            others = ", ".join(name.upper() for name in needed)
+            raise PydanticCustomError("instead", "missing; or set {others} and KOMMO_AUTH_CODE", {"others": others})
+        return value
 
     @property
     def kommo_origin(self) -> str:
@@ -142,6 +178,7 @@ class LimitsSection(_Section):
     """How much one run may do."""
 
     max_changes: Annotated[int, Field(ge=0)] = 200
+    batch_size: Annotated[int, Field(ge=1, le=KOMMO_WRITE_BATCH)] = KOMMO_WRITE_BATCH
 
 
 class Config(_Section):
@@ -172,6 +209,33 @@ class Store:
     mirror: Mirror
     journal: Journal
     runs: Runs
+    blocks: Blocks
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What all processes share of each API's limit and keys."""
+
+    database: Engine
+    machine: Engine
+
+    def pace(
+        self, api: str, origin: str, per_second: float, *, most_in_a_second: int | None = None, urgent: bool = False
+    ) -> Pace:
+        """Return the turns of one client; `most_in_a_second` is what the API bears before it answers 429."""
+        slots = SharedSlots(
+            f"{api} {origin}",
+            per_second,
+            database=self.database,
+            machine=self.machine,
+            most_in_a_second=most_in_a_second,
+        )
+        return Pace(api, slots, urgent=urgent)
+
+    def tokens(self, origin: str, client_id: str) -> Tokens:
+        """Return the OAuth tokens of one integration."""
+        return Tokens(self.database, f"kommo {origin} {client_id}")
 
 
 def load_settings() -> Settings:
@@ -220,28 +284,42 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read: {error}") from error
 
 
-def build_lemon_squeezy(environment: Environment) -> LemonSqueezy:
-    """Return the Lemon Squeezy client."""
-    return LemonSqueezy(
-        origin=environment.lemon_squeezy_api_url,
-        api_key=environment.lemon_squeezy_api_key.get_secret_value(),
-        requests_per_minute=environment.lemon_squeezy_requests_per_minute,
-    )
-
-
-def build_kommo(environment: Environment) -> Kommo:
-    """Return the Kommo client."""
-    return Kommo(
-        origin=environment.kommo_origin,
-        token=environment.kommo_token.get_secret_value(),
-        requests_per_second=environment.kommo_requests_per_second,
-    )
-
-
 def build_store(environment: Environment) -> Store:
     """Open and migrate the database. Raises DatabaseError."""
     engine = open_database(environment.dealsync_database_url.get_secret_value())
-    return Store(Mirror(engine), Journal(engine), Runs(engine))
+    limits = Limits(engine, open_machine(environment.dealsync_state_dir))
+    return Store(Mirror(engine), Journal(engine), Runs(engine), Blocks(engine), limits)
+
+
+def build_lemon_squeezy(environment: Environment, store: Store) -> LemonSqueezy:
+    """Return the Lemon Squeezy client; it shares its limit with all others on this store and this machine."""
+    origin = environment.lemon_squeezy_api_url
+    return LemonSqueezy(
+        origin=origin,
+        api_key=environment.lemon_squeezy_api_key.get_secret_value(),
+        pace=store.limits.pace("lemon_squeezy", origin, environment.lemon_squeezy_requests_per_minute / 60),
+    )
+
+
+def build_kommo(environment: Environment, store: Store) -> Kommo:
+    """Return the Kommo client; it shares its limit and its tokens likewise."""
+    origin = environment.kommo_origin
+    per_second = environment.kommo_requests_per_second
+    pace = store.limits.pace("kommo", origin, per_second, most_in_a_second=KOMMO_MOST_IN_A_SECOND)
+    return Kommo(origin=origin, auth=_kommo_auth(environment, store, pace), pace=pace)
+
+
+def _kommo_auth(environment: Environment, store: Store, pace: Pace) -> Auth:
+    if environment.kommo_token is not None:
+        return FixedToken(environment.kommo_token.get_secret_value())
+    integration = Integration(
+        client_id=environment.kommo_client_id,
+        client_secret=environment.kommo_client_secret.get_secret_value(),
+        redirect_uri=environment.kommo_redirect_uri,
+        code=environment.kommo_auth_code.get_secret_value(),
+    )
+    origin = environment.kommo_origin
+    return OAuth(integration, store.limits.tokens(origin, integration.client_id), origin=origin, pace=pace)
 
 
 def _name(loc: tuple[int | str, ...]) -> str:

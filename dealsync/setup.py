@@ -86,8 +86,8 @@ async def set_up(environment: Environment, wishes: Wishes, choose: Choose) -> Se
     """
     path = environment.dealsync_config
     document = _read(path)
-    build_store(environment)
-    lemon_squeezy, kommo = build_lemon_squeezy(environment), build_kommo(environment)
+    database = build_store(environment)
+    lemon_squeezy, kommo = build_lemon_squeezy(environment, database), build_kommo(environment, database)
     try:
         store = await _store_name(lemon_squeezy, environment.lemon_squeezy_store_id)
         view = await read_account(kommo)

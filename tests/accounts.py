@@ -13,7 +13,8 @@ import httpx
 import pytest
 import tomlkit
 
-from dealsync.apis import transport
+from dealsync import settings
+from dealsync.apis.pace import LocalSlots
 from dealsync.poll import Reach
 from dealsync.reconcile import reconcile
 from dealsync.report import Report
@@ -24,12 +25,12 @@ from dealsync.simulator.server import Simulator
 SALES, NEW, QUALIFIED, ATTENTION, WON, LOST = 7001, 70011, 70012, 70014, 142, 143
 
 
-class NoPacing:
-    """Lets every request pass at once: the simulator's limits are off in stories, pacing has tests of its own."""
+class Unpaced(LocalSlots):
+    """Turns at once: the simulator's limits are off in stories, the shared turns have tests of their own."""
 
-    def __init__(self, *_rate: float) -> None: ...
-
-    async def acquire(self) -> None: ...
+    def __init__(self, name: str, per_second: float, **engines: Any) -> None:
+        del name, per_second, engines
+        super().__init__(1_000_000)
 
 
 @dataclass
@@ -101,6 +102,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch, folder: Path, *, orders: int = 0,
         monkeypatch.chdir(folder)
         for name, value in simulator.environment().items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(transport, "AsyncLimiter", NoPacing)
+        monkeypatch.setenv("DEALSYNC_STATE_DIR", str(folder))
+        monkeypatch.setattr(settings, "SharedSlots", Unpaced)
         simulator.world.faults.update({"kommo_limit_enabled": False, "ls_limit_enabled": False})
         yield Accounts(simulator, folder)

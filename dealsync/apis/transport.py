@@ -1,35 +1,77 @@
-"""One request: authorisation, pacing, time-outs, retries, errors. Shared by both clients, knows neither API.
+"""One request: authorisation, its turn, time-outs, retries, errors. Shared by both clients, knows neither API.
 
 Reads are repeated on 429, 5xx and lost connections, for seconds; an outage of minutes is for the caller's retry.
-A write is repeated only when it cannot have left this machine: neither API has idempotency.
+A write is repeated only when it cannot have been carried out: neither API has idempotency.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
-from aiolimiter import AsyncLimiter
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from dealsync import __version__
-from dealsync.errors import AnswerLost, ApiError, Banned, Rejected, Unauthorized, UnexpectedAnswer, Unreachable
+from dealsync.apis.pace import Pace, ban_words
+from dealsync.core.turns import LONGEST_WAIT_S
+from dealsync.errors import AnswerLost, Banned, Rejected, Unauthorized, UnexpectedAnswer, Unreachable
 
 TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 ATTEMPTS = 4
-LONGEST_WAIT_S = 60.0
-"""An API that asks for more patience than this is handed to the caller, who waits out minutes."""
 LONGEST_WISH_S = 3600.0
 """A wish for more patience than this counts as this: it may be a time or an identifier rather than seconds."""
+REQUEST_IDS = ("x-request-id", "apigw-requestid", "cf-ray")
+"""Headers that may name a request for the API's support. Source: both references, "Transport"."""
+ID = re.compile(r"/(?:[0-9]+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=/|$)", re.IGNORECASE)
+"""Ids in a path: digits, UUIDs of checkouts."""
+SCARCE, SPARING_S = 10, 0.5
+"""With fewer requests than this left of a limit, each one missing costs everybody so many seconds."""
 
 Refusal = Callable[[httpx.Response], tuple[str, dict[str, str]]]
 """Reads an error body: its words, and its words per request_id."""
+
+log = logging.getLogger(__name__)
+# httpx logs whole addresses, in which filters carry e-mails.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+class Auth(Protocol):
+    """Where the bearer token comes from."""
+
+    async def token(self) -> str:
+        """Return the token for the next request. Raises Unauthorized when a person must provide one."""
+
+    async def replacement(self, refused: str) -> str | None:
+        """Return another token after the API refused this one; None when there is none to be had."""
+
+    async def close(self) -> None:
+        """Close what it holds open."""
+
+
+class FixedToken:
+    """A key or long-lived token: cannot be replaced by itself."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def token(self) -> str:
+        """Return the token."""
+        return self._token
+
+    async def replacement(self, refused: str) -> str | None:
+        """Return None: a person must make a new one."""
+        del refused
+        return None
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 class _TryAgain(Exception):
@@ -39,7 +81,7 @@ class _TryAgain(Exception):
 
 
 class Transport:
-    """Requests to one API, paced so that they are spaced evenly and never burst.
+    """Requests to one API, each in its turn.
 
     After a 429 nothing leaves before the time that the API asked for: insisting gets the address banned.
     """
@@ -49,32 +91,29 @@ class Transport:
         *,
         api: str,
         origin: str,
-        token: str,
-        requests_per_second: float,
+        auth: Auth,
+        pace: Pace,
         read_error: Refusal,
         headers: Mapping[str, str] | None = None,
+        remaining_header: str | None = None,
         retry_wait_s: float = 1.0,
     ) -> None:
+        """`remaining_header` names the header that tells how many requests are left of the limit."""
         self.api = api
         self.requests: Counter[str] = Counter()
-        self._limiter = AsyncLimiter(1, 1 / requests_per_second)
+        self._auth = auth
+        self._pace = pace
         self._read_error = read_error
+        self._remaining_header = remaining_header
         self._retry_wait_s = retry_wait_s
-        self._banned = False
-        self._not_before_s = 0.0  # in the loop's time
         self._http = httpx.AsyncClient(
-            base_url=origin,
-            timeout=TIMEOUT,
-            headers={
-                "Authorization": f"Bearer {token}",
-                "User-Agent": f"dealsync/{__version__}",
-                **(headers or {}),
-            },
+            base_url=origin, timeout=TIMEOUT, headers={"User-Agent": f"dealsync/{__version__}", **(headers or {})}
         )
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+        await self._auth.close()
 
     async def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON of a read; None for 204.
@@ -92,13 +131,14 @@ class Transport:
             raise Unreachable(f"{self._name('GET', path)}: {error}; try again later", status=error.status) from error
         raise AssertionError("unreachable: tenacity re-raises")
 
-    async def write(self, method: str, path: str, body: Any) -> Any:
-        """Send a write once and return its JSON; None for 204.
+    async def write(self, method: str, path: str, body: Any = None, *, authorised: bool = True) -> Any:
+        """Send a write once and return its JSON; None for 204. `authorised=False` leaves the token out.
 
         Raises Unreachable when it surely never left (safe to send again), AnswerLost when it may have happened.
         """
+        content = {} if body is None else {"json": body}
         try:
-            return self._json(await self._send(method, path, json=body))
+            return self._json(await self._send(method, path, authorised=authorised, **content))
         except UnexpectedAnswer as error:
             raise AnswerLost(f"{error}; it may have happened all the same", status=error.status) from error
         except _TryAgain as error:
@@ -108,59 +148,61 @@ class Transport:
                 f"{self._name(method, path)}: {error}; it may have happened all the same", status=error.status
             ) from error
 
-    async def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
-        await self._turn(method, path)
-        self.requests[f"{self.api} {method} {re.sub(r'/[0-9]+(?=/|$)', '/{id}', path)}"] += 1
-        try:
-            response = await self._http.request(method, path, **content)
-        except (httpx.RequestError, asyncio.IncompleteReadError) as error:
-            raise _TryAgain(f"no answer ({type(error).__name__})") from error
-        self._check(response, method, path)
+    async def _send(self, method: str, path: str, *, authorised: bool = True, **content: Any) -> httpx.Response:
+        """Send one request in its turn; once more, with another token, when the first was refused as expired."""
+        token = await self._auth.token() if authorised else None
+        response = await self._exchange(method, path, token, **content)
+        if response.status_code == 401 and token and (other := await self._auth.replacement(token)):
+            response = await self._exchange(method, path, other, **content)
+        await self._check(response, method, path)
         return response
 
-    async def _turn(self, method: str, path: str) -> None:
-        """Wait until this request may leave. Raises Banned, and Unreachable rather than wait for long."""
-        await self._wait_out(method, path)
-        await self._limiter.acquire()
-        # Others were answered meanwhile. Whom a 429 held up takes a new turn, or all of them would leave at once.
-        while await self._wait_out(method, path):
-            await self._limiter.acquire()
+    async def _exchange(self, method: str, path: str, token: str | None, **content: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with self._pace.turn():
+            self.requests[f"{self.api} {method} {ID.sub('/{id}', path)}"] += 1
+            began_s = asyncio.get_running_loop().time()
+            try:
+                response = await self._http.request(method, path, headers=headers, **content)
+            except (httpx.RequestError, asyncio.IncompleteReadError) as error:
+                log.warning("%s %s %s: no answer (%s)", self.api, method, path, type(error).__name__)
+                raise _TryAgain(f"no answer ({type(error).__name__})") from error
+        took_s = asyncio.get_running_loop().time() - began_s
+        level = logging.DEBUG if response.is_success else logging.WARNING
+        words = (self.api, method, path, response.status_code, took_s, _request_id(response))
+        log.log(level, "%s %s %s: HTTP %d in %.3f s%s", *words)
+        await self._spare(response)
+        return response
 
-    async def _wait_out(self, method: str, path: str) -> bool:
-        """Wait until the API wants to be asked again; return whether there was anything to wait for."""
-        waited = False
-        while not self._banned and (left_s := self._not_before_s - _now_s()) > 0:
-            if left_s > LONGEST_WAIT_S:
-                raise Unreachable(
-                    f"{self._name(method, path)}: the API asks to wait {left_s:.0f} s more; nothing was sent",
-                    status=429,
-                )
-            await asyncio.sleep(left_s)
-            waited = True
-        if self._banned:
-            raise _ban(self.api)
-        return waited
+    async def _spare(self, response: httpx.Response) -> None:
+        """Slow everybody down before the limit is met: others may live on the same one."""
+        left = response.headers.get(self._remaining_header, "") if self._remaining_header else ""
+        if re.fullmatch("[0-9]{1,9}", left) and int(left) < SCARCE:
+            await self._pace.spare((SCARCE - int(left)) * SPARING_S)
 
-    def _check(self, response: httpx.Response, method: str, path: str) -> None:
-        status = response.status_code
+    async def _check(self, response: httpx.Response, method: str, path: str) -> None:
+        status, name = response.status_code, self._name(method, path)
         if response.is_success:
             return
         if status == 429 or status >= 500:
             asked_s = _asked_wait(response)
             if status == 429:
-                self._hold(self._retry_wait_s if asked_s is None else asked_s)
-            raise _TryAgain(f"HTTP {status}", status, asked_s)
+                await self._pace.hold(self._retry_wait_s if asked_s is None else asked_s)
+            raise _TryAgain(f"HTTP {status}{_request_id(response)}", status, asked_s)
         if status == 403 and "html" in response.headers.get("content-type", ""):
-            self._banned = True
-            raise _ban(self.api)
+            await self._raise_alarm(name)
         words, items = self._read_error(response)
-        name = self._name(method, path)
         if status in (401, 402, 403):
-            raise Unauthorized(f"{name}: {words} (HTTP {status}); check the key or token", status=status)
-        raise Rejected(f"{name}: {words} (HTTP {status})", status=status, items=items)
+            said = f"{name}: {words} (HTTP {status}){_request_id(response)}; check the key or token"
+            raise Unauthorized(said, status=status)
+        raise Rejected(f"{name}: {words} (HTTP {status}){_request_id(response)}", status=status, items=items)
 
-    def _hold(self, wait_s: float) -> None:
-        self._not_before_s = max(self._not_before_s, _now_s() + wait_s)
+    async def _raise_alarm(self, name: str) -> None:
+        """Silence everybody; one alert, however many requests met the ban."""
+        reason = "HTTP 403 page"
+        if await self._pace.block(reason):
+            log.critical("%s: %s", name, ban_words(self.api, reason))
+        raise Banned(ban_words(self.api, reason), status=403)
 
     def _json(self, response: httpx.Response) -> Any:
         if response.status_code == 204 or not response.content:
@@ -190,15 +232,10 @@ class Transport:
         return f"{self.api} {method} {path}"
 
 
-def _ban(api: str) -> ApiError:
-    return Banned(
-        f"{api} has blocked this address (HTTP 403 page). Nothing more is sent; ask its support to lift the block",
-        status=403,
-    )
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()
+def _request_id(response: httpx.Response) -> str:
+    """What the API's support would ask for, if the answer has it and it is fit to be printed."""
+    found = next((response.headers[name] for name in REQUEST_IDS if name in response.headers), "")
+    return f", request {found}" if re.fullmatch(r"[\w.:=+/-]{1,80}", found, re.ASCII) else ""
 
 
 def _asked_wait(response: httpx.Response) -> float | None:

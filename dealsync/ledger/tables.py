@@ -253,3 +253,51 @@ class LockRow(Base):
     name: Mapped[str] = mapped_column(String(40), primary_key=True)
     holder: Mapped[str]
     expires_at: Mapped[datetime]
+
+
+# --- the APIs' limits and keys, shared by all processes ---------------------------------------------------------
+
+
+class PaceRow(Base):
+    """When requests to one API may leave, in microseconds since 1970; 0 is never. See `dealsync.ledger.slots`."""
+
+    __tablename__ = "paces"
+
+    name: Mapped[str] = mapped_column(String(300), primary_key=True)  # "kommo https://acme.kommo.com"
+    last_turn: Mapped[int] = mapped_column(default=0)  # the latest one handed out
+    hold_until: Mapped[int] = mapped_column(default=0)  # what a 429 asked for
+    slow_until: Mapped[int] = mapped_column(default=0)  # half the rate
+    urgent_until: Mapped[int] = mapped_column(default=0)  # work that can wait lets urgent work pass
+
+
+class FlightRow(Base):
+    """A request under way or just over: it may still count at the API until `until`, in microseconds since 1970."""
+
+    __tablename__ = "flights"
+
+    flight: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(300), index=True)  # as in PaceRow
+    until: Mapped[int]
+
+
+class BlockRow(Base):
+    """An API that has banned this address. Nothing is sent to it until a person removes the row."""
+
+    __tablename__ = "blocks"
+
+    name: Mapped[str] = mapped_column(String(300), primary_key=True)  # as in PaceRow
+    blocked_at: Mapped[datetime]
+    reason: Mapped[str]
+
+
+class TokenRow(Base):
+    """The present pair of OAuth tokens. A renewal kills the old pair, so the row is also the lock on renewing."""
+
+    __tablename__ = "tokens"
+
+    name: Mapped[str] = mapped_column(String(300), primary_key=True)  # "kommo https://acme.kommo.com <client id>"
+    access_token: Mapped[str]
+    refresh_token: Mapped[str]
+    expires_at: Mapped[datetime]  # of the access token
+    code_digest: Mapped[str]  # of the authorisation code that the first pair came from
+    renewing_since: Mapped[datetime | None]  # a renewal was sent and its answer is not stored

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +66,7 @@ def clean_environment(own: Mapping[str, str]) -> dict[str, str]:
 @contextmanager
 def opened(folder: Path, orders: int) -> Iterator[Shell]:
     with Simulator.running(seed=1, orders=orders) as simulator:
-        yield Shell(folder, simulator.environment(), simulator)
+        yield Shell(folder, simulator.environment() | {"DEALSYNC_STATE_DIR": str(folder)}, simulator)
 
 
 @pytest.fixture
@@ -168,9 +169,21 @@ def test_plan__before_init_says_what_to_run(shell: Shell) -> None:
 
 
 def test_settings__missing_ones_are_all_named_at_once(ready: Shell) -> None:
-    line = ready.refused("plan", LEMON_SQUEEZY_API_KEY="", KOMMO_TOKEN="")
+    line = ready.refused("plan", LEMON_SQUEEZY_API_KEY="", KOMMO_TOKEN="", KOMMO_CLIENT_ID="")
     assert "LEMON_SQUEEZY_API_KEY" in line
-    assert "KOMMO_TOKEN" in line
+    assert "KOMMO_TOKEN (missing; or set KOMMO_CLIENT_ID, KOMMO_CLIENT_SECRET, KOMMO_REDIRECT_URI" in line
+
+
+def test_settings__oauth_does_without_a_token(ready: Shell, tmp_path: Path) -> None:
+    """Its code is exchanged once, by whichever of two commands at once comes first."""
+    own: dict[str, Any] = {"KOMMO_TOKEN": "", "DEALSYNC_DATABASE_URL": f"sqlite:///{tmp_path / 'oauth.db'}"}
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda _: ready.run("plan", **own), range(2)))
+    assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+    assert ready.run("plan", **own, KOMMO_AUTH_CODE="").returncode == 0
+    line = ready.refused("plan", **own, KOMMO_AUTH_CODE="not-the-code")
+    assert "Kommo refused KOMMO_AUTH_CODE" in line
+    assert "not-the-code" not in line
 
 
 def test_settings__the_articles_own_name_of_the_store_is_accepted(ready: Shell) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from dealsync import doubts
-from dealsync.apis.kommo import render
+from dealsync import apply, doubts, poll
+from dealsync.apis.kommo import client, render
 from dealsync.core.plan import NewContact
 from dealsync.errors import Banned, RunFailed, Unauthorized, Unreachable
 from tests.accounts import ATTENTION, WON, Accounts
@@ -124,3 +124,48 @@ def test_wrong_token__is_one_clear_error(accounts: Accounts, monkeypatch: pytest
 
 def _id(order: dict[str, Any]) -> str:
     return str(order.get("data", order)["id"])
+
+
+def test_batch_that_is_too_large__is_halved_and_nothing_is_doubled(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kommo answers 504 to what is too much, having done some of it or all: what passed is looked up first."""
+    monkeypatch.setattr(apply, "FEW", 3)
+    for number in range(8):
+        accounts.control("orders", email=f"new{number}@example.com", total=49000)
+    accounts.inject("POST", "/leads", how="answer", status=504, html=True)
+    accounts.inject("POST", "/leads/notes", how="apply_then_504")
+    accounts.control("requests/reset")
+    accounts.run().raise_if_failed()
+    counts = accounts.requests()["counts"]
+    assert counts["kommo POST /api/v4/leads"] == 1 + 2
+    assert counts["kommo POST /api/v4/leads/notes"] == 1, "all of them had passed"
+    kommo = accounts.kommo()
+    assert len(kommo["leads"]) == len(kommo["contacts"]) == len(kommo["notes"]["leads"]) == 8
+    assert accounts.run(apply=False).plan.actions == ()
+
+
+@pytest.mark.parametrize(("batch_size", "requests"), [(250, 1), (3, 3)])
+def test_batch_size__is_a_setting(accounts: Accounts, batch_size: int, requests: int) -> None:
+    config = accounts.folder / "dealsync.toml"
+    config.write_text(config.read_text() + f"\n[limits]\nbatch_size = {batch_size}\n")
+    for number in range(8):
+        accounts.control("orders", email=f"new{number}@example.com", total=49000)
+    accounts.control("requests/reset")
+    accounts.run().raise_if_failed()
+    assert accounts.requests()["counts"]["kommo POST /api/v4/leads"] == requests
+
+
+def test_ignored_filters__cost_requests_but_no_truth(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "ENOUGH_ROWS", 2)
+    deals = [
+        accounts.control("leads", price=490, contact={**ANN, "email": f"b{n}@example.com"})["id"] for n in range(3)
+    ]
+    accounts.run().raise_if_failed()
+    accounts.control("faults", filters_enabled=False)
+    accounts.control("orders", email="b1@example.com", total=49000)
+    monkeypatch.setattr(poll, "KOMMO_LIST_OVERLAP", -timedelta(days=1))  # every deal is older than what is asked for
+    report = accounts.run()
+    report.raise_if_failed()
+    assert any("Kommo ignores filters in this account" in remark for remark in report.remarks())
+    assert accounts.lead(deals[1])["status_id"] == WON

@@ -9,22 +9,24 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-import httpx
-
-from dealsync.apis.border import Refused, storable, words
+from dealsync.apis.border import Refused
 from dealsync.apis.kommo import normalise
-from dealsync.apis.kommo.normalise import Account, CustomField, Pipeline, User, Written
-from dealsync.apis.transport import Transport
+from dealsync.apis.kommo.normalise import Account, CustomField, Hook, Pipeline, User, Written
+from dealsync.apis.kommo.refusals import read_error
+from dealsync.apis.pace import Pace
+from dealsync.apis.transport import Auth, Transport
 from dealsync.core.assumptions import KOMMO_IDS_PER_FILTER
+from dealsync.core.batches import batches
 from dealsync.core.models import Contact, Deal
-from dealsync.errors import AnswerLost, UnexpectedAnswer
+from dealsync.errors import AnswerLost, FiltersIgnored, Rejected, UnexpectedAnswer
 
 PAGE = 250
 EVENTS_PAGE = 100
 """Events come in smaller pages. Source: Kommo reference, "Envelope and paging"."""
 API = "/api/v4"
-ITEM_WORDS = 300
-"""Characters that are kept of what the API says about one item."""
+HOOKS = f"{API}/webhooks"
+ENOUGH_ROWS, SANE_SHARE = 10, 0.5
+"""A filter counts as ignored when more than this share of at least so many rows should not have come."""
 Row = TypeVar("Row")
 Items = Sequence[Mapping[str, Any]]
 
@@ -32,14 +34,14 @@ Items = Sequence[Mapping[str, Any]]
 class Kommo:
     """Typed access to one account. Objects that cannot be read are left out and named in `refused`."""
 
-    def __init__(self, *, origin: str, token: str, requests_per_second: float, retry_wait_s: float = 1.0) -> None:
+    def __init__(self, *, origin: str, auth: Auth, pace: Pace, retry_wait_s: float = 1.0) -> None:
         self.refused = Refused()
         self._transport = Transport(
             api="kommo",
             origin=origin,
-            token=token,
-            requests_per_second=requests_per_second,
-            read_error=_read_error,
+            auth=auth,
+            pace=pace,
+            read_error=read_error,
             retry_wait_s=retry_wait_s,
         )
 
@@ -82,10 +84,11 @@ class Kommo:
     def deals(self, field_keys: Mapping[int, str], *, since: datetime | None = None) -> AsyncIterator[list[Deal]]:
         """Yield pages of deals of all pipelines by ascending id, with contacts; those updated since, if given.
 
-        A filter can be ignored in silence, so older ones may come too. Very recent changes may be missing.
+        Very recent changes may be missing. Raises FiltersIgnored when the list is not the one that was asked for.
         """
         params = {"with": "contacts", "order[id]": "asc", **_window(since)}
-        return self._pages("/leads", "leads", params, lambda row: normalise.deal(row, field_keys))
+        fits = None if since is None else lambda deal: deal.updated_at >= _whole(since)
+        return self._pages("/leads", "leads", params, lambda row: normalise.deal(row, field_keys), fits=fits)
 
     async def deleted_deal_ids(self, *, since: datetime | None = None) -> list[int]:
         """Return the ids of deals in the recycle bin; those updated since, if given, and perhaps older ones."""
@@ -94,13 +97,30 @@ class Kommo:
         return [lead_id async for page in pages for lead_id, is_deleted in page if is_deleted]
 
     async def deals_by_id(self, lead_ids: Iterable[int], field_keys: Mapping[int, str]) -> dict[int, Deal]:
-        """Return the deals that exist among `lead_ids`."""
-        found: dict[int, Deal] = {}
-        for ids in _batches(sorted(set(lead_ids)), KOMMO_IDS_PER_FILTER):
-            params = {"with": "contacts", "filter[id][]": list(ids)}
-            async for page in self._pages("/leads", "leads", params, lambda row: normalise.deal(row, field_keys)):
-                found |= {deal.lead_id: deal for deal in page if deal.lead_id in ids}
+        """Return the deals that exist among `lead_ids`; one by one where the account ignores filters."""
+        wanted, found = set(lead_ids), dict[int, Deal]()
+
+        def build(row: object) -> Deal:
+            return normalise.deal(row, field_keys)
+
+        def fits(deal: Deal) -> bool:
+            return deal.lead_id in wanted
+
+        try:
+            for ids in batches(sorted(wanted), KOMMO_IDS_PER_FILTER):
+                params = {"with": "contacts", "filter[id][]": list(ids)}
+                async for page in self._pages("/leads", "leads", params, build, fits=fits):
+                    found |= {deal.lead_id: deal for deal in page if fits(deal)}
+        except FiltersIgnored:
+            for lead_id in sorted(wanted - found.keys()):
+                if deal := await self._deal(lead_id, field_keys):
+                    found[lead_id] = deal
         return found
+
+    async def _deal(self, lead_id: int, field_keys: Mapping[int, str]) -> Deal | None:
+        answer = await self._transport.get(f"{API}/leads/{lead_id}", {"with": "contacts"})
+        rows = [] if answer is None else [answer]
+        return next(self.refused.keep(lambda row: normalise.deal(row, field_keys), rows), None)
 
     async def newest_deals(self, field_keys: Mapping[int, str], *, since: datetime) -> list[Deal]:
         """Return the deals created at or after `since`, newest first, read without any filter."""
@@ -113,8 +133,10 @@ class Kommo:
         return found
 
     def contacts(self, *, since: datetime | None = None) -> AsyncIterator[list[Contact]]:
-        """Yield pages of contacts by ascending id; those updated since, if given, and perhaps older ones."""
-        return self._pages("/contacts", "contacts", {"order[id]": "asc", **_window(since)}, normalise.contact)
+        """Yield pages of contacts by ascending id; those updated since, if given. Raises as `deals`."""
+        fits = None if since is None else lambda contact: contact.updated_at >= _whole(since)
+        params = {"order[id]": "asc", **_window(since)}
+        return self._pages("/contacts", "contacts", params, normalise.contact, fits=fits)
 
     async def newest_contacts(self, *, since: datetime) -> list[Contact]:
         """Return all contacts created at or after `since`, newest ids first, read without any filter.
@@ -181,6 +203,46 @@ class Kommo:
         """POST tasks; return task ids by request_id."""
         return dict(await self._write("POST", "/tasks", "tasks", items, normalise.created))
 
+    async def complete_task(self, task_id: int, result: str) -> datetime:
+        """PATCH one task as done, with its result; return when. Raises as `update_deals`."""
+        item = {"is_completed": True, "result": {"text": result}}
+        answer = await self._transport.write("PATCH", f"{API}/tasks/{task_id}", item)
+        return self._changed_one(answer, "tasks", task_id)
+
+    async def update_deal(self, item: Mapping[str, Any]) -> datetime:
+        """PATCH one deal, named by its `id`; return when it changed. Raises as `update_deals`."""
+        lead_id = int(item["id"])
+        body = {key: value for key, value in item.items() if key != "id"}
+        answer = await self._transport.write("PATCH", f"{API}/leads/{lead_id}", body)
+        return self._changed_one(answer, "leads", lead_id)
+
+    # --- webhooks: an admin's token only, and a plan that has them -----------------------------------------------
+
+    async def hooks(self) -> list[Hook]:
+        """Return the account's webhooks."""
+        return list(self.refused.keep(normalise.hook, _embedded(await self._transport.get(HOOKS), "webhooks")))
+
+    async def register_hook(self, destination: str, events: Sequence[str]) -> Hook:
+        """Register a webhook, or change the one with this destination. Raises as `update_deals`.
+
+        The destination must resolve already. Whether its other events stay is not known, so name all of them.
+        """
+        answer = await self._transport.write("POST", HOOKS, {"destination": destination, "settings": list(events)})
+        try:
+            return normalise.hook(answer)
+        except UnexpectedAnswer as error:
+            raise AnswerLost(f"kommo POST {HOOKS}: {error}; it may have happened all the same") from error
+
+    async def remove_hook(self, destination: str) -> bool:
+        """Remove a webhook; False when there was none."""
+        try:
+            await self._transport.write("DELETE", HOOKS, {"destination": destination})
+        except Rejected as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
     # --- one request ------------------------------------------------------------------------------------------
 
     async def _write(
@@ -196,6 +258,17 @@ class Kommo:
         except UnexpectedAnswer as error:
             raise AnswerLost(f"kommo {method} {API}{path}: {error}; it may have happened all the same") from error
 
+    def _changed_one(self, answer: Any, plural: str, item_id: int) -> datetime:
+        """When one object changed: the answer is the object itself, or a list with it (reference, "PATCH /leads")."""
+        try:
+            rows = [answer] if isinstance(answer, dict) and "id" in answer else _embedded(answer, plural)
+            times = dict(normalise.changed(row) for row in rows)
+            return times[item_id]
+        except (UnexpectedAnswer, KeyError) as error:
+            raise AnswerLost(
+                f"kommo PATCH {API}/{plural}/{item_id}: the answer does not mention it; it may have happened"
+            ) from error
+
     async def _pages(
         self,
         path: str,
@@ -204,13 +277,21 @@ class Kommo:
         build: Callable[[object], Row],
         *,
         limit: int | None = None,
+        fits: Callable[[Row], bool] | None = None,
     ) -> AsyncIterator[list[Row]]:
-        number, more = 1, True
+        """Yield pages to the last; `fits` tells whether a row is one that the filter lets through."""
+        number, more, read, strange = 1, True, 0, 0
         while more:
             answer = await self._transport.get(f"{API}{path}", {**params, "limit": limit or PAGE, "page": number})
             if answer is None:
                 return
-            yield list(self.refused.keep(build, _embedded(answer, plural)))
+            page = list(self.refused.keep(build, _embedded(answer, plural)))
+            read, strange = read + len(page), strange + (sum(not fits(row) for row in page) if fits else 0)
+            if read >= ENOUGH_ROWS and strange > read * SANE_SHARE:
+                raise FiltersIgnored(
+                    f"Kommo ignores filters in this account: {strange} of {read} {plural} are not what was asked for"
+                )
+            yield page
             links = answer.get("_links")
             more = isinstance(links, dict) and bool(links.get("next"))
             number += 1
@@ -229,41 +310,10 @@ def _embedded(answer: Any, plural: str) -> list[object]:
     return rows
 
 
+def _whole(since: datetime) -> datetime:
+    """A time as a filter carries it: in whole seconds."""
+    return since.replace(microsecond=0)
+
+
 def _window(since: datetime | None) -> dict[str, int]:
     return {} if since is None else {"filter[updated_at][from]": int(since.timestamp())}
-
-
-def _batches(ids: Sequence[int], size: int) -> Iterable[Sequence[int]]:
-    return (ids[start : start + size] for start in range(0, len(ids), size))
-
-
-def _read_error(response: httpx.Response) -> tuple[str, dict[str, str]]:
-    """Words of error shapes A (per item), B (per entity) and C. Source: Kommo reference, "Errors"."""
-    try:
-        body = response.json()
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        return words(), {}
-    items = _refused_items(body.get("validation-errors"))
-    by_entity = body.get("errors")
-    if isinstance(by_entity, dict):
-        items |= {storable(key): words(text, limit=ITEM_WORDS) for key, text in by_entity.items()}
-    return words(body.get("detail"), body.get("title")), items
-
-
-def _refused_items(entries: object) -> dict[str, str]:
-    """Shape A: what is wrong with each item, by its request_id; entries in another shape name no item."""
-    found = {}
-    for entry in _objects_in(entries):
-        request_id = entry.get("request_id")
-        if isinstance(request_id, int | str):
-            faults = [
-                f"{e.get('path')}: {e.get('code')} {e.get('detail') or ''}" for e in _objects_in(entry.get("errors"))
-            ]
-            found[storable(str(request_id))] = words("; ".join(f.strip() for f in faults), limit=ITEM_WORDS)
-    return found
-
-
-def _objects_in(value: object) -> list[dict[str, Any]]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []

@@ -79,6 +79,15 @@ class Written:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A webhook of the account. Kommo switches one off that fails for long."""
+
+    destination: str
+    events: tuple[str, ...]
+    is_disabled: bool
+
+
 def _listed(value: object) -> object:
     return value if isinstance(value, list) else []
 
@@ -314,6 +323,18 @@ def moved_to(event: object) -> tuple[int, int]:
     wire = parse(_Event, event, named("event", event))
     statuses = [after.lead_status.id for after in wire.value_after if after.lead_status]
     return wire.entity_id, statuses[0] if statuses else 0
+
+
+class _Hook(Wire):
+    destination: Text
+    settings: Annotated[list[Text], BeforeValidator(_listed)] = Field(default_factory=list)
+    disabled: bool = False
+
+
+def hook(data: object) -> Hook:
+    """Return a webhook. Its destination holds a secret, so it is not shown in the error. Raises UnexpectedAnswer."""
+    wire = parse(_Hook, data, named("webhook", data))
+    return Hook(wire.destination, tuple(wire.settings), wire.disabled)
 
 
 def account(data: object) -> Account:

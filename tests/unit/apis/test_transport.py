@@ -1,6 +1,7 @@
 """Pacing, patience, and what became of a write, on scripted answers in virtual time."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.lemonsqueezy.client import LemonSqueezy
-from dealsync.apis.transport import ATTEMPTS, LONGEST_WAIT_S, Transport
+from dealsync.apis.pace import LocalSlots, Pace
+from dealsync.apis.transport import ATTEMPTS, FixedToken, Transport
+from dealsync.core.turns import LONGEST_WAIT_S
 from dealsync.errors import AnswerLost, ApiError, Banned, Rejected, Unauthorized, UnexpectedAnswer, Unreachable
 from tests.unit.apis.wire import Answer, Wire, connect, now_s, run
 
@@ -45,8 +48,8 @@ def told(story: Story, *, per_second: float = 1000, retry_wait_s: float = 1.0) -
         transport = Transport(
             api="kommo",
             origin="https://api.example/base",
-            token=TOKEN,
-            requests_per_second=per_second,
+            auth=FixedToken(TOKEN),
+            pace=Pace("kommo", LocalSlots(per_second)),
             read_error=lambda response: ("its words", {"r1": "why"}),
             headers={"Accept": "application/json"},
             retry_wait_s=retry_wait_s,
@@ -94,15 +97,21 @@ def test_empty_answer__is_none(monkeypatch: pytest.MonkeyPatch, story: Story, em
 
 
 def test_requests__are_counted_without_their_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    connect(monkeypatch, ok(), ok(), ok())
+    connect(monkeypatch, ok(), ok(), ok(), ok(), ok())
 
     async def story(transport: Transport) -> dict[str, int]:
+        for checkout in ("5E8B546C-C561-4A2C-A586-40C18BB2A195", "ac470bd4-7c41-474d-b6cd-0f296f5be02a"):
+            await transport.get(f"/checkouts/{checkout}")
         await transport.get("/leads/17/notes")
         await transport.get("/leads/18/notes")
         await transport.write("PATCH", "/leads/9", {})
         return dict(transport.requests)
 
-    assert told(story) == {"kommo GET /leads/{id}/notes": 2, "kommo PATCH /leads/{id}": 1}
+    assert told(story) == {
+        "kommo GET /checkouts/{id}": 2,
+        "kommo GET /leads/{id}/notes": 2,
+        "kommo PATCH /leads/{id}": 1,
+    }
 
 
 # --- pacing --------------------------------------------------------------------------------------------------
@@ -124,6 +133,80 @@ def test_pacing__holds_for_repeated_reads_too(monkeypatch: pytest.MonkeyPatch) -
     told(read, per_second=0.5, retry_wait_s=0.001)
     gaps = wire.gaps_s()
     assert gaps == [pytest.approx(2, abs=0.1)] * 2
+
+
+def test_pacing__saves_what_little_is_left_of_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = [httpx.Response(200, json=OK, headers={"x-left": str(n)}) for n in (250, 10, 4, 0)]
+    wire = connect(monkeypatch, *left, ok(), httpx.Response(200, json=OK, headers={"x-left": "many"}), ok())
+
+    async def story() -> None:
+        pace = Pace("lemon_squeezy", LocalSlots(1000))
+        transport = Transport(
+            api="lemon_squeezy",
+            origin="https://api.example",
+            auth=FixedToken(TOKEN),
+            pace=pace,
+            read_error=lambda response: ("its words", {}),
+            remaining_header="x-left",
+        )
+        for _ in range(7):
+            await transport.get("/a")
+        await transport.close()
+
+    run(story())
+    assert wire.gaps_s() == [pytest.approx(wait_s, abs=0.1) for wait_s in (0, 0, 3, 5, 0, 0)]
+
+
+# --- what is written down ------------------------------------------------------------------------------------
+
+
+def test_log__tells_what_was_asked_but_no_filter_and_no_body(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    connect(monkeypatch, httpx.Response(200, json=OK, headers={"x-request-id": "abc-1"}), html(500))
+
+    async def story(transport: Transport) -> None:
+        await transport.get("/orders", {"filter[user_email]": "ann@example.com"})
+        with pytest.raises(AnswerLost, match="HTTP 500"):
+            await transport.write("POST", "/notes", [{"text": "ann@example.com"}])
+
+    told(story)
+    ours = [record for record in caplog.records if record.name == "dealsync.apis.transport"]
+    assert [(r.levelname, re.sub("[0-9.]+ s", "n s", r.getMessage())) for r in ours] == [
+        ("DEBUG", "kommo GET /orders: HTTP 200 in n s, request abc-1"),
+        ("WARNING", "kommo POST /notes: HTTP 500 in n s"),
+    ]
+    assert "ann@" not in caplog.text
+    assert "ann%40" not in caplog.text
+    assert TOKEN not in caplog.text
+
+
+def test_error__names_the_request_for_the_apis_support(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, httpx.Response(404, json={}, headers={"x-request-id": "abc-1"}))
+    with pytest.raises(Rejected, match=r"\(HTTP 404\), request abc-1"):
+        told(read)
+
+
+@pytest.mark.parametrize("name", ["x" * 81, "a b", "<b>", "\x1b[31m"])
+def test_error__shows_no_request_name_that_is_none(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    connect(monkeypatch, httpx.Response(404, json={}, headers={"x-request-id": name}))
+    with pytest.raises(Rejected, match=r"\(HTTP 404\)$"):
+        told(read)
+
+
+def test_ban__is_told_once_however_many_meet_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    connect(monkeypatch, html(403), html(403))
+
+    async def story(transport: Transport) -> None:
+        await asyncio.gather(read(transport), read(transport), return_exceptions=True)
+
+    told(story, per_second=100_000)
+    alerts = [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]
+    assert len(alerts) == 1
+    assert "then run: dealsync unblock" in alerts[0]
 
 
 # --- patience ------------------------------------------------------------------------------------------------
@@ -319,7 +402,7 @@ def test_hold__holds_up_those_who_wait_for_their_turn_and_spaces_them_after_it(
     told(story, per_second=5)
     first, *others = wire.gaps_s()
     assert 4 <= first <= 4.3
-    assert others == [pytest.approx(0.2, abs=0.01)] * 3
+    assert others == [pytest.approx(2 * 0.2, abs=0.01)] * 3  # at half the rate for the next minute
 
 
 def test_hold__is_never_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -456,6 +539,14 @@ ERROR_BODY = st.fixed_dictionaries(
 )
 
 
+def kommo() -> Kommo:
+    return Kommo(origin="https://api.example", auth=FixedToken(TOKEN), pace=Pace("kommo", LocalSlots(10)))
+
+
+def lemon_squeezy() -> LemonSqueezy:
+    return LemonSqueezy(origin="https://api.example", api_key=TOKEN, pace=Pace("lemon_squeezy", LocalSlots(5)))
+
+
 def rejection_of(client: Kommo | LemonSqueezy) -> Rejected:
     async def story() -> Rejected:
         with pytest.raises(Rejected) as caught:
@@ -475,7 +566,7 @@ def rejection_of(client: Kommo | LemonSqueezy) -> Rejected:
 @example(body={"validation-errors": [{"request_id": "0", "errors": ["x"]}]})
 def test_kommo_refusal__can_be_any_json(monkeypatch: pytest.MonkeyPatch, body: Any) -> None:
     connect(monkeypatch, httpx.Response(400, json=body))
-    error = rejection_of(Kommo(origin="https://api.example", token=TOKEN, requests_per_second=10))
+    error = rejection_of(kommo())
     assert error.status == 400
     assert str(error).startswith("kommo GET /api/v4/account: ")
 
@@ -484,7 +575,7 @@ def test_kommo_refusal__can_be_any_json(monkeypatch: pytest.MonkeyPatch, body: A
 @given(body=JSON | ERROR_BODY)
 def test_lemon_squeezy_refusal__can_be_any_json(monkeypatch: pytest.MonkeyPatch, body: Any) -> None:
     connect(monkeypatch, httpx.Response(422, json=body))
-    error = rejection_of(LemonSqueezy(origin="https://api.example", api_key=TOKEN, requests_per_minute=300))
+    error = rejection_of(lemon_squeezy())
     assert error.status == 422
     assert str(error).startswith("lemon_squeezy GET /v1/stores: ")
 
@@ -500,7 +591,7 @@ def test_lemon_squeezy_refusal__can_be_any_json(monkeypatch: pytest.MonkeyPatch,
 )
 def test_kommo_refusal__keeps_what_can_be_read(monkeypatch: pytest.MonkeyPatch, body: Any, items: list[str]) -> None:
     connect(monkeypatch, httpx.Response(400, json={"title": "Bad\x00 Request", **body}))
-    error = rejection_of(Kommo(origin="https://api.example", token=TOKEN, requests_per_second=10))
+    error = rejection_of(kommo())
     assert list(error.items) == items
     assert str(error) == "kommo GET /api/v4/account: Bad Request (HTTP 400)"
 
@@ -508,7 +599,7 @@ def test_kommo_refusal__keeps_what_can_be_read(monkeypatch: pytest.MonkeyPatch, 
 def test_lemon_squeezy_refusal__passes_over_errors_that_are_no_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     errors: list[Any] = [None, {"detail": 5, "title": "Odd"}, {"detail": "Bad value"}]
     connect(monkeypatch, httpx.Response(422, json={"errors": errors}))
-    error = rejection_of(LemonSqueezy(origin="https://api.example", api_key=TOKEN, requests_per_minute=300))
+    error = rejection_of(lemon_squeezy())
     assert str(error) == "lemon_squeezy GET /v1/stores: Odd; Bad value (HTTP 422)"
 
 

@@ -11,6 +11,8 @@ from hypothesis import given
 from dealsync.apis.kommo import normalise
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.kommo.normalise import Account, CustomField, Status, User, Written
+from dealsync.apis.pace import LocalSlots, Pace
+from dealsync.apis.transport import FixedToken
 from dealsync.core.models import Contact, Deal
 from dealsync.errors import AnswerLost, UnexpectedAnswer
 from tests.unit.apis import samples
@@ -385,7 +387,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, answer: httpx.Response, call: Callabl
     connect(monkeypatch, answer)
 
     async def story() -> Any:
-        client = Kommo(origin="https://api.example", token="t", requests_per_second=10)
+        client = Kommo(origin="https://api.example", auth=FixedToken("t"), pace=Pace("kommo", LocalSlots(10)))
         try:
             return await call(client)
         finally:

@@ -1,0 +1,149 @@
+"""When the next request may leave: evenly spaced turns, patience after a 429, silence after a ban.
+
+Who else uses the same limit is the business of the slots behind it: those of `dealsync.ledger.slots` are shared by
+every process of the machine and every worker on the same database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from dealsync.core.turns import LONGEST_WAIT_S, RECOVERY_S, Turn
+from dealsync.errors import Banned, Unreachable
+
+LONGEST_YIELD_S = 5.0
+"""How long work that can wait lets urgent work pass; then it takes its turn all the same."""
+
+
+class Slots(Protocol):
+    """Hands out turns to everybody who shares one limit."""
+
+    async def reserve(self, *, urgent: bool, yielding: bool) -> Turn:
+        """Reserve the next turn. Without `urgent` it may be refused for a moment, while urgent work is about."""
+
+    async def take_off(self) -> Turn:
+        """Ask, when a reserved turn has come, whether it may be taken; the answer names the flight."""
+
+    async def land(self, flight: str) -> None:
+        """Tell that a request is over, answered or not."""
+
+    async def hold(self, wait_s: float) -> None:
+        """Let nobody go for so many seconds."""
+
+    async def slow_down(self) -> None:
+        """Hand out turns at half the rate for RECOVERY_S."""
+
+    async def block(self, reason: str) -> bool:
+        """Let nobody go until a person says so; return whether this is news."""
+
+
+class Pace:
+    """The turns of one client. Urgent ones (a webhook's work) go before those that can wait (a sweep's)."""
+
+    def __init__(self, api: str, slots: Slots, *, urgent: bool = False) -> None:
+        self._api = api
+        self._slots = slots
+        self._urgent = urgent
+        self._queue = asyncio.Lock()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until one request may leave; it is to be sent, and its answer read, inside.
+
+        Raises Banned, and Unreachable rather than wait for more than LONGEST_WAIT_S.
+        """
+        async with self._queue:
+            flight = await self._next()
+        try:
+            yield
+        finally:
+            await self._slots.land(flight)
+
+    async def _next(self) -> str:
+        yielded_s = 0.0
+        while True:
+            reserved = await self._slots.reserve(urgent=self._urgent, yielding=yielded_s < LONGEST_YIELD_S)
+            await self._wait(reserved)
+            if not reserved.granted:
+                yielded_s += reserved.wait_s
+                continue
+            # A turn that was waited for can have been overtaken by a 429 or a ban.
+            while not (taken := await self._slots.take_off()).granted and not taken.held:
+                await self._wait(taken)
+            if taken.granted:
+                return taken.flight
+
+    async def _wait(self, turn: Turn) -> None:
+        if turn.blocked:
+            raise Banned(ban_words(self._api, turn.blocked), status=403)
+        if turn.held and turn.wait_s > LONGEST_WAIT_S:
+            raise Unreachable(f"{self._api} asks to wait {turn.wait_s:.0f} s more; nothing was sent", status=429)
+        await asyncio.sleep(turn.wait_s)
+
+    async def hold(self, wait_s: float) -> None:
+        """Keep everybody waiting as long as the API asked, and go on slower after that."""
+        await self._slots.hold(wait_s)
+        await self._slots.slow_down()
+
+    async def spare(self, wait_s: float) -> None:
+        """Keep everybody waiting for a moment, because little is left of the limit."""
+        await self._slots.hold(wait_s)
+
+    async def block(self, reason: str) -> bool:
+        """Silence everybody until a person says otherwise; return whether this is news."""
+        return await self._slots.block(reason)
+
+
+class LocalSlots:
+    """Turns for the clients of one event loop only, for programs that have no database."""
+
+    def __init__(self, per_second: float) -> None:
+        self._spacing_s = 1 / per_second
+        self._last_s = self._hold_until_s = self._slow_until_s = float("-inf")  # in the loop's time
+        self._blocked = ""
+
+    async def reserve(self, *, urgent: bool, yielding: bool) -> Turn:
+        """Reserve the next turn; nobody else is about, so nobody has to yield."""
+        standing = await self.take_off()
+        if standing.blocked or standing.wait_s > LONGEST_WAIT_S:
+            return standing
+        now_s = _now_s()
+        spacing_s = self._spacing_s * (2 if self._slow_until_s > now_s else 1)
+        self._last_s = max(now_s, self._hold_until_s, self._last_s + spacing_s)
+        return Turn(self._last_s - now_s)
+
+    async def take_off(self) -> Turn:
+        """Tell whether a reserved turn may still be taken."""
+        left_s = self._hold_until_s - _now_s()
+        return Turn(max(left_s, 0.0), granted=left_s <= 0 and not self._blocked, held=left_s > 0, blocked=self._blocked)
+
+    async def land(self, flight: str) -> None:
+        """Nobody else is about who would have to know."""
+
+    async def hold(self, wait_s: float) -> None:
+        """Let nobody go for so many seconds."""
+        self._hold_until_s = max(self._hold_until_s, _now_s() + wait_s)
+
+    async def slow_down(self) -> None:
+        """Hand out turns at half the rate for RECOVERY_S."""
+        self._slow_until_s = max(self._hold_until_s, _now_s()) + RECOVERY_S
+
+    async def block(self, reason: str) -> bool:
+        """Let nobody go any more; return whether this is news."""
+        is_news, self._blocked = not self._blocked, self._blocked or reason
+        return is_news
+
+
+def ban_words(api: str, blocked: str) -> str:
+    """One line for a person: what happened, and the way out."""
+    return (
+        f"{api} has blocked this address ({blocked}). Nothing more is sent; ask its support to lift the block, "
+        "then run: dealsync unblock"
+    )
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,21 @@
+"""A turn to send one request: what those who hand them out and those who take them agree on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LONGEST_WAIT_S = 60.0
+"""An API that asks for more patience than this is handed to the caller, who waits out minutes."""
+RECOVERY_S = 60.0
+"""For how long after a 429 turns come at half the rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Go in `wait_s` seconds if `granted`; else what stands in the way, and for how many seconds."""
+
+    wait_s: float = 0.0
+    granted: bool = True
+    held: bool = False  # the API asked everybody to wait
+    blocked: str = ""  # since when and why nothing may be sent until a person says so
+    flight: str = ""  # names a request under way, so that its end can be told

@@ -1,0 +1,237 @@
+"""Turns that all processes share: spaced, held, slowed down, given to the urgent first, and silent after a ban."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select, update
+
+from dealsync.apis import pace
+from dealsync.apis.pace import Pace
+from dealsync.core.turns import LONGEST_WAIT_S, Turn
+from dealsync.errors import Banned, DatabaseError, Unreachable
+from dealsync.ledger.blocks import Blocks
+from dealsync.ledger.slots import LONGEST_FLIGHT, SECOND, SharedSlots, open_machine
+from dealsync.ledger.tables import FlightRow, PaceRow
+
+NAME = "kommo https://acme.example"
+RATE = 1.0
+QUICK = 5.0
+ABOUT_S = 0.4
+"""What a busy machine may lie between two readings of a clock."""
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Engine:
+    return open_machine(tmp_path / "state")
+
+
+@pytest.fixture
+def slots(engine: Engine, machine: Engine) -> SharedSlots:
+    """Slots on SQLite, where the machine's file is all there is, and on PostgreSQL, where both count."""
+    return SharedSlots(NAME, RATE, database=engine, machine=machine)
+
+
+@pytest.fixture
+def quick(engine: Engine, machine: Engine) -> SharedSlots:
+    """Slots for stories that really wait."""
+    return SharedSlots(NAME, QUICK, database=engine, machine=machine)
+
+
+def reserve(slots: SharedSlots, *, urgent: bool = False, yielding: bool = True) -> Turn:
+    return asyncio.run(slots.reserve(urgent=urgent, yielding=yielding))
+
+
+async def leave(turns: Pace) -> None:
+    async with turns.turn():
+        pass
+
+
+async def take(slots: SharedSlots) -> None:
+    await leave(Pace("kommo", slots))
+
+
+def waits(turns: list[Turn]) -> list[float]:
+    assert all(turn.granted for turn in turns)
+    return [turn.wait_s for turn in turns]
+
+
+def last_turn(engine: Engine) -> int:
+    with engine.connect() as db:
+        return db.execute(select(PaceRow.last_turn).where(PaceRow.name == NAME)).scalar_one()
+
+
+def test_turns__of_many_at_once_are_never_shared(engine: Engine, machine: Engine) -> None:
+    """Each asker has connections of its own, as a process has. A turn lies a spacing or more behind the one before."""
+    askers = [SharedSlots(NAME, RATE, database=engine, machine=machine) for _ in range(4)]
+    reserve(askers[0])
+    rows = [machine] if engine.dialect.name == "sqlite" else [engine, machine]
+    before = [last_turn(row) for row in rows]
+    began_at = time.monotonic()
+    with ThreadPoolExecutor(4) as pool:
+        found = sorted(waits(list(pool.map(lambda n: reserve(askers[n % 4]), range(12)))))
+    took_s = time.monotonic() - began_at
+    passed = [(last_turn(row) - turn) / SECOND for row, turn in zip(rows, before, strict=True)]
+    assert all(12 / RATE <= one <= 12 / RATE + took_s for one in passed)
+    assert found[-1] == pytest.approx(12 / RATE, abs=took_s + ABOUT_S)
+
+
+def test_turns__of_different_apis_do_not_wait_for_each_other(
+    slots: SharedSlots, engine: Engine, machine: Engine
+) -> None:
+    other = SharedSlots("lemon_squeezy https://api.example", RATE, database=engine, machine=machine)
+    assert waits([reserve(slots), reserve(other)]) == [pytest.approx(0, abs=ABOUT_S)] * 2
+
+
+def test_turns__begin_anew_when_a_clock_was_set_back(slots: SharedSlots, engine: Engine, machine: Engine) -> None:
+    """What was handed out in a future that never came counts for nothing; nor does what was held or urgent then."""
+    reserve(slots)
+    far = 4_000_000_000 * SECOND
+    for one in (engine, machine):
+        with one.begin() as db:
+            db.execute(update(PaceRow).values(last_turn=far, hold_until=far, urgent_until=far))
+    assert waits([reserve(slots), reserve(slots)]) == [
+        pytest.approx(0, abs=ABOUT_S),
+        pytest.approx(1 / RATE, abs=ABOUT_S),
+    ]
+    assert asyncio.run(slots.take_off()).granted
+
+
+def test_hold__sends_everybody_behind_it_spaced_and_slower(slots: SharedSlots) -> None:
+    async def story() -> list[Turn]:
+        turns = Pace("kommo", slots)
+        await turns.hold(10)
+        await slots.hold(3)  # an earlier one is never shortened
+        return [await slots.reserve(urgent=False, yielding=True) for _ in range(3)]
+
+    first, second, third = waits(asyncio.run(story()))
+    assert first == pytest.approx(10, abs=ABOUT_S)
+    assert [second - first, third - second] == [pytest.approx(2 / RATE, abs=ABOUT_S)] * 2
+    standing = asyncio.run(slots.take_off())
+    assert (standing.granted, standing.held) == (False, True)
+    assert standing.wait_s == pytest.approx(10, abs=ABOUT_S)
+
+
+def test_hold__of_minutes_is_told_to_every_process_and_gives_no_turn(
+    slots: SharedSlots, engine: Engine, machine: Engine
+) -> None:
+    asyncio.run(slots.hold(LONGEST_WAIT_S + 240))
+    another = SharedSlots(NAME, RATE, database=engine, machine=machine)
+    with pytest.raises(Unreachable, match=r"kommo asks to wait (300|299) s more; nothing was sent"):
+        asyncio.run(take(another))
+
+
+def test_urgent_work__goes_first_for_a_moment(slots: SharedSlots) -> None:
+    assert reserve(slots, urgent=True).granted
+    sweep = reserve(slots)
+    assert (sweep.granted, sweep.held, sweep.blocked) == (False, False, "")
+    assert 0 < sweep.wait_s <= 1 / RATE + 0.5
+    assert reserve(slots, urgent=True).granted
+    assert reserve(slots, yielding=False).granted, "a sweep that has waited long enough takes its turn"
+
+
+def test_urgent_work__does_not_starve_a_sweep(quick: SharedSlots, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "LONGEST_YIELD_S", 1.0)
+
+    async def story() -> tuple[int, int]:
+        urgent, sweep = Pace("kommo", quick, urgent=True), Pace("kommo", quick)
+        await leave(urgent)
+        taken = {"urgent": 0, "sweep": 0}
+
+        async def keep_asking(name: str, turns: Pace) -> None:
+            while taken["sweep"] == 0 and taken["urgent"] < 60:
+                await leave(turns)
+                taken[name] += 1
+
+        await asyncio.gather(keep_asking("urgent", urgent), keep_asking("sweep", sweep))
+        return taken["urgent"], taken["sweep"]
+
+    urgent, sweep = asyncio.run(story())
+    assert sweep == 1
+    assert 2 <= urgent < 60, "urgent work passed meanwhile"
+
+
+def test_block__silences_every_process_until_it_is_lifted(slots: SharedSlots, engine: Engine, machine: Engine) -> None:
+    assert asyncio.run(slots.block("HTTP 403 page")) is True
+    assert asyncio.run(slots.block("HTTP 403 page again")) is False, "one alert is enough"
+    another = SharedSlots(NAME, RATE, database=engine, machine=machine)
+    with pytest.raises(Banned, match=r"kommo has blocked this address \(HTTP 403 page, 2.*UTC\).*dealsync unblock"):
+        asyncio.run(take(another))
+    assert asyncio.run(another.take_off()).blocked
+    assert Blocks(engine).lift() == [NAME]
+    asyncio.run(take(another))
+    assert Blocks(engine).lift() == []
+
+
+def test_block__stops_who_has_a_turn_but_waits_for_it(slots: SharedSlots) -> None:
+    async def story() -> None:
+        await slots.hold(0.3)
+        waiting = asyncio.create_task(take(slots))
+        await asyncio.sleep(0.1)
+        await slots.block("HTTP 403 page")
+        with pytest.raises(Banned):
+            await waiting
+
+    asyncio.run(story())
+
+
+def test_flights__count_until_a_second_after_their_answer(engine: Engine, machine: Engine) -> None:
+    """However late a request arrives, it arrives between its departure and its answer."""
+    two = SharedSlots(NAME, 1000, database=engine, machine=machine, most_in_a_second=2)
+
+    async def story() -> tuple[Turn, Turn, float, float]:
+        first, second = await two.take_off(), await two.take_off()
+        third = await two.take_off()
+        began_s = time.monotonic()
+        waiting = asyncio.create_task(take(two))
+        await asyncio.sleep(0.3)
+        landed_s = time.monotonic()
+        await two.land(first.flight)
+        await waiting
+        return second, third, time.monotonic() - landed_s, landed_s - began_s
+
+    second, third, after_landing_s, in_flight_s = asyncio.run(story())
+    assert (second.granted, third.granted, third.held) == (True, False, False)
+    assert in_flight_s >= 0.3
+    assert after_landing_s >= 1.0
+
+
+def test_flights__of_a_process_that_died_are_over_some_day(engine: Engine, machine: Engine) -> None:
+    one = SharedSlots(NAME, 1000, database=engine, machine=machine, most_in_a_second=1)
+    assert asyncio.run(one.take_off()).granted
+    assert not asyncio.run(one.take_off()).granted
+    for where in (engine, machine):
+        with where.begin() as db:
+            db.execute(update(FlightRow).values(until=FlightRow.until - LONGEST_FLIGHT))
+    assert asyncio.run(one.take_off()).granted
+
+
+def test_flights__from_before_a_clock_was_set_back_do_not_count(engine: Engine, machine: Engine) -> None:
+    one = SharedSlots(NAME, 1000, database=engine, machine=machine, most_in_a_second=1)
+    assert asyncio.run(one.take_off()).granted
+    for where in (engine, machine):
+        with where.begin() as db:
+            db.execute(update(FlightRow).values(until=FlightRow.until + 3600 * SECOND))
+    assert asyncio.run(one.take_off()).granted
+
+
+def test_flight__that_fails_lands_too(engine: Engine, machine: Engine) -> None:
+    one = SharedSlots(NAME, 1000, database=engine, machine=machine, most_in_a_second=1)
+
+    async def failing() -> None:
+        async with Pace("kommo", one).turn():
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(failing())
+    began_s = time.monotonic()
+    asyncio.run(take(one))
+    assert 0.5 < time.monotonic() - began_s < LONGEST_FLIGHT / SECOND / 2
+
+
+def test_machine__that_cannot_be_written_names_the_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DatabaseError, match="DEALSYNC_STATE_DIR"):
+        open_machine(tmp_path / "file" / "state")
