@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# One file of tests is never split: its servers are started once.
+TOGETHER := --numprocesses auto --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format lock record clean
@@ -25,20 +27,20 @@ demo: $(READY)  ## Run the main job on embedded defaults (KEEP=1 keeps the Prefe
 	@$(BIN)/dealsync demo $(if $(KEEP),--keep)
 
 test: $(READY)  ## Run the tests
-	@$(BIN)/pytest -q $(ARGS)
+	@$(BIN)/pytest -q $(TOGETHER) $(ARGS)
 
 check: $(READY)  ## What CI runs: format, lint, types, contracts, tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -q $(ARGS)
+	@$(BIN)/pytest -q $(TOGETHER) $(ARGS)
 
 format: $(READY)  ## Format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-record: $(READY)  ## Record the cassettes of the contract tests again, against the simulator
+record: $(READY)  ## Record the contract tests' cassettes again, against the simulator or live accounts (see README)
 	@rm -rf tests/cassettes
 	@$(BIN)/pytest -q tests/contract
 

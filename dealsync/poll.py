@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from dealsync.apis.lemonsqueezy.client import Page
+from dealsync.apis.lemonsqueezy.client import Pages
+from dealsync.apis.lemonsqueezy.pages import Dated
 from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_LIST_OVERLAP, KOMMO_READ_LAG, LS_PAGE_SIZE
-from dealsync.errors import ConfigError
+from dealsync.errors import ConfigError, FiltersIgnored
 from dealsync.ledger.runs import Watermark
 from dealsync.run import Run
 
@@ -24,14 +26,6 @@ REFUND_WINDOW = timedelta(days=120)
 """How old an order may be and still be refunded: the deep poll reads so far back."""
 SLICES = 24
 """In how many polls all older pages are read again: hourly ones see every silent change within a day."""
-
-
-class Dated(Protocol):
-    """Anything of Lemon Squeezy's that a list orders by time."""
-
-    @property
-    def created_at(self) -> datetime: ...  # noqa: D102
-
 
 Row = TypeVar("Row", bound=Dated)
 
@@ -91,7 +85,7 @@ async def _walk(
     run: Run,
     reach: Reach,
     name: str,
-    pages: Callable[..., AsyncIterator[Page[Row]]],
+    pages: Callable[..., Pages[Row]],
     store_id: str,
     keep: Callable[[Sequence[Row]], None],
     window: timedelta | None,
@@ -100,12 +94,11 @@ async def _walk(
     mark = run.store.runs.watermark(name)
     stop_at = _stop_at(run, reach, mark, window)
     count = number = last = 0
-    async for page in pages(store_id):
-        keep(page.rows)
-        count, number, last = count + len(page.rows), page.number, page.last
-        run.progress(f"Lemon Squeezy {name}: page {number} of {last}")
-        if stop_at is not None and page.rows and all(row.created_at < stop_at for row in page.rows):
-            break
+    async with aclosing(pages(store_id, since=stop_at)) as walk:
+        async for page in walk:
+            keep(page.rows)
+            count, number, last = count + len(page.rows), page.number, page.last
+            run.progress(f"Lemon Squeezy {name}: page {number} of {last}")
     next_page = mark.next_page if mark else 0
     if mark and not reach.deep and reach.since is None and number < last:
         end = last if window is None else min(last, _oldest_page(run, name, window))
@@ -132,7 +125,7 @@ def _oldest_page(run: Run, name: str, window: timedelta) -> int:
 
 
 async def _reread(
-    pages: Callable[..., AsyncIterator[Page[Row]]],
+    pages: Callable[..., Pages[Row]],
     store_id: str,
     keep: Callable[[Sequence[Row]], None],
     count: int,
@@ -144,18 +137,36 @@ async def _reread(
         return count, 0
     size = math.ceil(len(older) / SLICES)
     first = next_page if next_page in older else older.start
-    async for page in pages(store_id, first=first):
-        keep(page.rows)
-        count += len(page.rows)
-        if page.number >= min(first + size - 1, older.stop - 1):
-            break
+    async with aclosing(pages(store_id, first=first)) as walk:
+        async for page in walk:
+            keep(page.rows)
+            count += len(page.rows)
+            if page.number >= min(first + size - 1, older.stop - 1):
+                break
     return count, first + size
 
 
 async def _poll_deals(run: Run, reach: Reach) -> int:
-    mirror, runs = run.store.mirror, run.store.runs
-    mark = runs.watermark("deals")
+    mark = run.store.runs.watermark("deals")
     since = None if reach.deep or mark is None else mark.polled_at - KOMMO_LIST_OVERLAP
+    seen = await _unless_ignored(run, lambda start: _walk_deals(run, start), since)
+    run.store.runs.set_watermark("deals", Watermark(run.started_at, 0))
+    return seen
+
+
+async def _unless_ignored(
+    run: Run, walk: Callable[[datetime | None], Coroutine[None, None, int]], since: datetime | None
+) -> int:
+    """Read what changed since; or everything, and say so, where Kommo would send everything anyway."""
+    try:
+        return await walk(since)
+    except FiltersIgnored as error:
+        run.remarks.append(f"{error}. Everything was read instead, which costs more requests")
+        return await walk(None)
+
+
+async def _walk_deals(run: Run, since: datetime | None) -> int:
+    mirror = run.store.mirror
     seen: set[int] = set()
     async for page in run.kommo.deals(run.directory.field_keys, since=since):
         mirror.keep_deals(page)
@@ -166,7 +177,6 @@ async def _poll_deals(run: Run, reach: Reach) -> int:
         await read_deals(run, mirror.absent_deals(seen, before=_surely_listed(run)))
     else:
         mirror.mark_deals_deleted(await run.kommo.deleted_deal_ids(since=since))
-    runs.set_watermark("deals", Watermark(run.started_at, 0))
     return len(seen)
 
 
@@ -181,9 +191,15 @@ async def read_deals(run: Run, lead_ids: AbstractSet[int]) -> None:
 
 
 async def _poll_contacts(run: Run, reach: Reach) -> int:
-    mirror, runs = run.store.mirror, run.store.runs
-    mark = runs.watermark("contacts")
+    mark = run.store.runs.watermark("contacts")
     since = None if reach.deep or mark is None else mark.polled_at - KOMMO_LIST_OVERLAP
+    seen = await _unless_ignored(run, lambda start: _walk_contacts(run, start), since)
+    run.store.runs.set_watermark("contacts", Watermark(run.started_at, 0))
+    return seen
+
+
+async def _walk_contacts(run: Run, since: datetime | None) -> int:
+    mirror = run.store.mirror
     unreadable = len(run.kommo.refused.reasons)
     seen: set[int] = set()
     async for page in run.kommo.contacts(since=since):
@@ -192,7 +208,6 @@ async def _poll_contacts(run: Run, reach: Reach) -> int:
         run.progress(f"Kommo contacts: {len(seen)} read")
     if since is None and len(run.kommo.refused.reasons) == unreadable:
         mirror.mark_absent_contacts_deleted(seen, before=_surely_listed(run))
-    runs.set_watermark("contacts", Watermark(run.started_at, 0))
     return len(seen)
 
 

@@ -27,6 +27,7 @@ NOTHINGS: tuple[object, ...] = (None, [], {})
 """What PHP sends where there is nothing."""
 ID_PATTERN = r"^[0-9A-Za-z][0-9A-Za-z-]{0,63}$"
 """Digits or UUIDs, and the letters and digits of Kommo's events: nothing that a message could not show."""
+ADDRESS = re.compile(r"[^\s@<>(\"',;:]+@[^\s@<>)\"',;:]+")
 NO_REASON = "refused without a reason"
 
 
@@ -36,9 +37,12 @@ def storable(text: str) -> str:
 
 
 def words(*candidates: object, limit: int = 200) -> str:
-    """Return the first text among what an error body offers, cut to `limit` characters and fit to be stored."""
+    """Return the first text among what an error body offers, cut to `limit` characters and fit to be stored.
+
+    Error bodies may repeat what was sent: e-mail addresses are left out of it.
+    """
     found = next((text for text in candidates if isinstance(text, str) and text), NO_REASON)
-    return storable(found)[:limit]
+    return ADDRESS.sub("(an e-mail address)", storable(found[: limit * 4]))[:limit]
 
 
 def _clean(value: object) -> object:

@@ -13,6 +13,9 @@ CLOCK_SKEW = timedelta(minutes=5)
 KOMMO_WRITE_BATCH = 250
 """Items in one write. 250 is the published ceiling, 50 the advice; a 504 would ask for less."""
 
+KOMMO_MOST_IN_A_SECOND = 7
+"""Requests in any second, from one address. Published; whether refused ones count is not."""
+
 KOMMO_IDS_PER_FILTER = 50
 """Ids in one `filter[id][]`. The greatest number and the longest URL are not published."""
 
@@ -35,3 +38,7 @@ ZERO_DECIMAL_AMOUNTS_ARE_WHOLE_UNITS = True
 
 LS_PAGE_SIZE = 100
 """Rows in one page: the published maximum. What a larger size does is not known, so it is never sent."""
+
+LS_CHECKOUT_QUANTITY_PER_VARIANT = True
+"""Whether the quantity of a checkout goes into `checkout_data.variant_quantities`; on False it goes into
+`checkout_options.quantity`. Both fields exist, what either does was not recorded (reference 5.6)."""

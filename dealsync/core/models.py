@@ -78,6 +78,9 @@ class Order:
     updated_at: datetime
     refunded_at: datetime | None = None
     receipt_url: str | None = None
+    identifier: str = ""  # UUID; also part of receipt and invoice links
+    customer_id: str = ""
+    product_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,16 @@ class Subscription:
     updated_at: datetime
     renews_at: datetime | None = None
     ends_at: datetime | None = None
+    trial_ends_at: datetime | None = None  # may stay set after the trial
+    is_cancelled: bool = False
+    pause_mode: str | None = None  # void, free; only while paused
+    resumes_at: datetime | None = None  # of a pause with an end
+    quantity: int | None = None  # seats; None where the first item is not there yet
+    price_id: str = ""
+    variant_id: str = ""
+    product_id: str = ""
+    customer_id: str = ""
+    user_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +125,10 @@ class Invoice:
     test_mode: bool
     created_at: datetime
     updated_at: datetime
+    refunded_at: datetime | None = None  # of a full refund
+    customer_id: str = ""
+    user_email: str = ""
+    order_identifier: str = ""  # of the order that started the subscription, read off the link; empty while pending
 
 
 @dataclass(frozen=True, slots=True)

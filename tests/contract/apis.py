@@ -5,6 +5,8 @@ from typing import Any
 
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.lemonsqueezy.client import LemonSqueezy
+from dealsync.apis.pace import LocalSlots, Pace
+from dealsync.apis.transport import FixedToken
 from dealsync.simulator.server import Simulator
 from tests.contract.cassettes import secrets_of
 
@@ -27,8 +29,8 @@ class Apis:
     def kommo(self, token: str | None = None, *, below: str = "/kommo") -> Kommo:
         client = Kommo(
             origin=self.origin + below,
-            token=token or self._secret("KOMMO_TOKEN"),
-            requests_per_second=QUICK,
+            auth=FixedToken(token or self._secret("KOMMO_TOKEN")),
+            pace=Pace("kommo", LocalSlots(QUICK)),
             retry_wait_s=0.001,
         )
         self._clients.append(client)
@@ -38,7 +40,7 @@ class Apis:
         client = LemonSqueezy(
             origin=self.origin + below,
             api_key=key or self._secret("LEMON_SQUEEZY_API_KEY"),
-            requests_per_minute=QUICK * 60,
+            pace=Pace("lemon_squeezy", LocalSlots(QUICK)),
             retry_wait_s=0.001,
         )
         self._clients.append(client)

@@ -1,5 +1,6 @@
 """Cassettes: where they are, what is left out of them, and the search for what must never be in one."""
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +10,8 @@ import yaml
 from vcr import VCR  # type: ignore[import-untyped]
 from vcr.request import Request  # type: ignore[import-untyped]
 from vcr.serializers import yamlserializer  # type: ignore[import-untyped]
+
+from tests.contract.scrub import Scrubber
 
 FOLDER = Path(__file__).parents[1] / "cassettes"
 REPLAY_ORIGIN = "http://simulator.invalid"
@@ -32,17 +35,25 @@ class _WithOrigin:
         return yamlserializer.deserialize(text)
 
 
-def recorder(live_url: str | None, origin: str) -> VCR:
-    """A VCR that replays, and records from `live_url` if there is one, as if it had been at `REPLAY_ORIGIN`."""
+def recorder(
+    live_url: str | None, origin: str, *, moved_to: str = REPLAY_ORIGIN, scrubber: Scrubber | None = None
+) -> VCR:
+    """A VCR that replays, and records from `live_url` if there is one, as if it had been at `moved_to`.
+
+    What a live account answers goes through the scrubber before it is kept.
+    """
 
     def request(sent: Request) -> Request:
-        sent.uri = sent.uri.replace(live_url, REPLAY_ORIGIN) if live_url else sent.uri
+        sent.uri = sent.uri.replace(live_url, moved_to) if live_url else sent.uri
+        sent.uri = scrubber.uri(sent.uri) if scrubber else sent.uri
         return sent
 
     def response(answer: dict[str, Any]) -> dict[str, Any]:
-        headers = {name: values for name, values in answer["headers"].items() if name in KEPT_ANSWER_HEADERS}
+        kept = {name.lower(): values for name, values in answer["headers"].items()}
+        headers = {name: values for name, values in kept.items() if name in KEPT_ANSWER_HEADERS}
         body = answer["body"]["string"]
-        return {**answer, "headers": headers, "body": {"string": _moved(body, live_url) if live_url else body}}
+        body = _moved(body, live_url, moved_to) if live_url else body
+        return {**answer, "headers": headers, "body": {"string": scrubber.body(body) if scrubber else body}}
 
     vcr = VCR(
         serializer="with-origin",
@@ -56,15 +67,34 @@ def recorder(live_url: str | None, origin: str) -> VCR:
     return vcr
 
 
-def _moved(body: bytes, live_url: str) -> bytes:
+def _moved(body: bytes, live_url: str, moved_to: str) -> bytes:
     """Answers name their own address in links; Lemon Squeezy escapes its slashes."""
-    for old, new in ((live_url, REPLAY_ORIGIN), (_escaped(live_url), _escaped(REPLAY_ORIGIN))):
+    for old, new in ((live_url, moved_to), (_escaped(live_url), _escaped(moved_to))):
         body = body.replace(old.encode(), new.encode())
     return body
 
 
 def _escaped(url: str) -> str:
     return url.replace("/", "\\/")
+
+
+def unscrubbed(text: str) -> list[str]:
+    """The addresses and bodies of a live account's cassette that another scrubbing would change: somebody's data."""
+    scrubber = Scrubber(REPLAY_ORIGIN)
+    found = []
+    for exchange in (yaml.safe_load(text) or {}).get("interactions", []):
+        uri, body = exchange["request"]["uri"], exchange["response"]["body"]["string"]
+        raw = body.encode() if isinstance(body, str) else body
+        found += [] if scrubber.uri(uri) == uri else ["an address in a request"]
+        found += [] if _same(scrubber.body(raw), raw) else ["a text in an answer"]
+    return found
+
+
+def _same(scrubbed: bytes, raw: bytes) -> bool:
+    try:
+        return bool(json.loads(scrubbed) == json.loads(raw))
+    except ValueError:
+        return scrubbed == raw
 
 
 def secrets_of(environment: dict[str, str]) -> list[str]:

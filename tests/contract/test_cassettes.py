@@ -7,10 +7,11 @@ import pytest
 from dealsync.simulator.seed import seeded
 from dealsync.simulator.server import Simulator
 from tests.contract import scenario
-from tests.contract.cassettes import FOLDER, REPLAY_ORIGIN, leaks, secrets_of
+from tests.contract.cassettes import FOLDER, REPLAY_ORIGIN, leaks, secrets_of, unscrubbed
 from tests.contract.conftest import must_record
 
 ENVIRONMENT = Simulator("http://127.0.0.1:8787", seeded(seed=scenario.SEED, orders=0, now=scenario.NOW)).environment()
+LIVE = "# origin: live account"
 HARMLESS = f"""\
 # origin: simulator, seed 1
 interactions:
@@ -31,7 +32,13 @@ def test_cassettes__hold_no_secret_and_say_their_origin() -> None:
     texts = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.rglob("*.yaml")}
     secrets = secrets_of(ENVIRONMENT)
     assert {name: found for name, text in texts.items() if (found := leaks(text, secrets))} == {}
-    assert [name for name, text in texts.items() if not text.startswith("# origin: simulator, seed 1")] == []
+    assert [name for name, text in texts.items() if not text.startswith(("# origin: simulator, seed 1", LIVE))] == []
+
+
+def test_cassettes__of_live_accounts_hold_nothing_of_anybody() -> None:
+    texts = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.rglob("*.yaml")}
+    found = {name: unscrubbed(text) for name, text in texts.items() if text.startswith(LIVE)}
+    assert {name: faults for name, faults in found.items() if faults} == {}
 
 
 def test_secrets__are_the_keys_tokens_and_codes_of_an_environment() -> None:

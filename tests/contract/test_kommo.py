@@ -9,11 +9,11 @@ import pytest
 from dealsync.apis.kommo import client as module
 from dealsync.apis.kommo import render
 from dealsync.apis.kommo.client import Kommo
-from dealsync.apis.kommo.normalise import Account, CustomField, User
+from dealsync.apis.kommo.normalise import Account, CustomField, Hook, User
 from dealsync.core.mapping import FIELDS
 from dealsync.core.models import Contact, Deal
 from dealsync.core.plan import DealChange, NewContact, NewDeal, Note, Task
-from dealsync.errors import AnswerLost, Banned, Rejected, Unauthorized, Unreachable
+from dealsync.errors import AnswerLost, Banned, FiltersIgnored, Rejected, Unauthorized, Unreachable
 from tests.contract.apis import Apis
 from tests.contract.scenario import (
     ADMIN,
@@ -131,7 +131,22 @@ async def test_deals__can_be_those_updated_since(apis: Apis) -> None:
     assert [deal.lead_id for deal in page] == [BEN_DEAL, WON_DEAL]
 
 
-async def test_deals__are_all_of_them_where_filters_are_ignored(apis: Apis) -> None:
+async def test_deals__stop_where_filters_are_ignored(apis: Apis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows came that the filter should have kept back: nobody walks a whole account for that."""
+    monkeypatch.setattr(module, "ENOUGH_ROWS", 2)
+    monkeypatch.setattr(module, "PAGE", 3)
+    apis.switch(filters_enabled=False)
+    client = apis.kommo()
+    with pytest.raises(FiltersIgnored, match="Kommo ignores filters in this account: 3 of 3 leads are not what was"):
+        await pages_of(client.deals({}, since=NOW + timedelta(days=1)))
+    with pytest.raises(FiltersIgnored, match="contacts"):
+        await pages_of(client.contacts(since=NOW + timedelta(days=1)))
+    assert sum(client.requests.values()) == 2
+
+
+async def test_deals__may_hold_a_few_older_ones(apis: Apis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A share of strange rows is no proof: lists lag."""
+    monkeypatch.setattr(module, "ENOUGH_ROWS", 3)
     apis.switch(filters_enabled=False)
     [page] = await pages_of(apis.kommo().deals({}, since=days_ago(2)))
     assert [deal.lead_id for deal in page] == [ANN_DEAL, BEN_DEAL, WON_DEAL]
@@ -157,6 +172,16 @@ async def test_deals_by_id__finds_those_that_exist(apis: Apis) -> None:
 async def test_deals_by_id__leaves_out_others_where_filters_are_ignored(apis: Apis) -> None:
     apis.switch(filters_enabled=False)
     assert set(await apis.kommo().deals_by_id([BEN_DEAL, 99], {})) == {BEN_DEAL}
+
+
+async def test_deals_by_id__are_read_one_by_one_where_filters_are_ignored(
+    apis: Apis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ENOUGH_ROWS", 3)
+    apis.switch(filters_enabled=False)
+    client = apis.kommo()
+    assert set(await client.deals_by_id([BEN_DEAL, 99, DELETED_DEAL], {})) == {BEN_DEAL}
+    assert client.requests == {"kommo GET /api/v4/leads": 1, "kommo GET /api/v4/leads/{id}": 3}
 
 
 async def test_deals_by_id__asks_in_batches(apis: Apis, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,6 +301,32 @@ async def test_tasks_of__leaves_out_others_where_filters_are_ignored(apis: Apis)
     await client.create_tasks([render.task(lead_id, task, str(lead_id)) for lead_id in (ANN_DEAL, BEN_DEAL)])
     apis.switch(filters_enabled=False)
     assert [read.lead_id for read in await client.tasks_of(BEN_DEAL)] == [BEN_DEAL]
+
+
+@pytest.mark.parametrize("shape", ["wrapped", "bare"])
+async def test_single_patch__is_understood_in_both_shapes(apis: Apis, shape: str) -> None:
+    apis.switch(single_patch_shape=shape)
+    client = apis.kommo()
+    changed_at = await client.update_deal({"id": ANN_DEAL, "price": 500})
+    [page] = await pages_of(client.deals({}))
+    assert (page[0].price, page[0].updated_at) == (500, changed_at)
+    task = Task("Check the payment", NOW + timedelta(days=1), responsible_user_id=None)
+    made = await client.create_tasks([render.task(ANN_DEAL, task, "t1")])
+    assert await client.complete_task(made["t1"], "It was paid") >= changed_at
+
+
+async def test_hooks__are_registered_once_and_removed(apis: Apis) -> None:
+    client = apis.kommo()
+    assert await client.hooks() == []
+    destination = "https://dealsync.example/webhooks/kommo/secret"
+    hook = await client.register_hook(destination, ["status_lead"])
+    assert hook == Hook(destination, ("status_lead",), is_disabled=False)
+    again = await client.register_hook(destination, ["status_lead", "update_lead"])
+    assert set(again.events) == {"status_lead", "update_lead"}
+    assert [found.destination for found in await client.hooks()] == [destination]
+    assert await client.remove_hook(destination) is True
+    assert await client.remove_hook(destination) is False
+    assert await client.hooks() == []
 
 
 # --- failures ------------------------------------------------------------------------------------------------

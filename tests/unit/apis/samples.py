@@ -16,10 +16,14 @@ def kommo_rows(name: str, plural: str) -> list[dict[str, Any]]:
     return rows
 
 
+def exchange(name: str) -> Any:
+    """A request to Lemon Squeezy and its answer."""
+    return json.loads((SAMPLES / "lemon-squeezy" / "api" / f"{name}.json").read_text(encoding="utf-8"))
+
+
 def lemon_squeezy(name: str) -> Any:
     """The `data` of an answer of the API."""
-    exchange = json.loads((SAMPLES / "lemon-squeezy" / "api" / f"{name}.json").read_text(encoding="utf-8"))
-    return exchange["response"]["body"]["data"]
+    return exchange(name)["response"]["body"]["data"]
 
 
 def webhook(name: str) -> dict[str, Any]:

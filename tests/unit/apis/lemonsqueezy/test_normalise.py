@@ -57,6 +57,9 @@ def test_order__of_a_recorded_list() -> None:
         created_at=at(2024, 1, 12, 19, 8, 56),
         updated_at=at(2024, 1, 12, 19, 9, 57),
         receipt_url=f"https://app.lemonsqueezy.com/my-orders/08caeb7e-3c21-4e8a-a0bb-4cbf3e2659cf?signature={NOT_MEANT}",
+        identifier="08caeb7e-3c21-4e8a-a0bb-4cbf3e2659cf",
+        customer_id="1584868",
+        product_id="166175",
     )
     assert [(o.id, o.number, o.total, o.product_name) for o in (gold, silver)] == [
         ("1541086", 2, Money(2400, "GBP"), "SaaS Gold Plan"),
@@ -104,8 +107,38 @@ def test_subscription__of_a_recorded_list() -> None:
         created_at=at(2023, 11, 7, 21, 52, 7),
         updated_at=at(2024, 1, 7, 21, 53, 46),
         renews_at=at(2024, 2, 7, 21, 52, 5),
+        quantity=1,
+        price_id="144599",
+        variant_id="149092",
+        product_id="128225",
+        customer_id="1584868",
+        user_name="Test Buyer One",
     )
     assert (silver.id, silver.order_id) == ("176705", "1541082")
+
+
+def test_subscription__tells_seats_trial_and_pause() -> None:
+    seats = normalise.subscription(samples.webhook("pln-plan-migration/2-subscription_updated-1652194"))
+    assert (seats.quantity, seats.price_id, seats.pause_mode, seats.is_cancelled) == (7, "1806320", None, False)
+    trial = normalise.subscription(samples.webhook("docs-like/subscription_created-on_trial"))
+    assert (trial.quantity, trial.trial_ends_at) == (5, at(2023, 1, 24, 12, 43, 48))
+    pause = {"mode": "void", "resumes_at": "2026-07-01T00:00:00.000000Z"}
+    changed = {**SUBSCRIPTION["attributes"], "pause": pause, "cancelled": True, "first_subscription_item": None}
+    paused = normalise.subscription({**SUBSCRIPTION, "attributes": changed})
+    assert (paused.pause_mode, paused.resumes_at, paused.is_cancelled) == ("void", at(2026, 7, 1, 0, 0, 0), True)
+    assert paused.quantity is None
+
+
+def test_subscription__after_a_stale_answer_still_shows_the_old_seats() -> None:
+    """The answer to a change may be behind; what counts is read later. Source: reference, "Writes"."""
+    found = normalise.subscription(samples.lemon_squeezy("subscription-update"))
+    assert (found.id, found.quantity, found.price_id, found.variant_id) == ("176705", 2, "144597", "149092")
+
+
+def test_subscription__cancelled_by_the_api_names_its_end() -> None:
+    found = normalise.subscription(samples.lemon_squeezy("subscription-cancel-delete"))
+    assert (found.subscription_status, found.is_cancelled) == ("cancelled", True)
+    assert found.ends_at == at(2024, 2, 7, 21, 51, 8)
 
 
 def test_subscription__of_2023() -> None:
@@ -150,6 +183,8 @@ def test_invoice__of_a_recorded_list() -> None:
     ]
     assert found[1].updated_at == at(2024, 1, 7, 22, 55, 32)
     assert {i.invoice_status for i in found} == {"paid"}
+    assert found[0].order_identifier == "c5c48c17-6c8c-45d2-bcdb-9f334226937a"
+    assert (found[0].customer_id, found[0].user_email) == ("1584868", "buyer1@example.com")
     assert {i.refunded.minor for i in found} == {0}
     rest = [(3601, "GBP"), (2400, "GBP"), (2951, "USD"), (1476, "USD")]
     assert [i.total for i in found[3:]] == [Money(minor, currency) for minor, currency in rest]
@@ -196,6 +231,17 @@ def test_invoice__of_a_recorded_webhook(
 def test_order__tells_a_refund_by_its_amount(status: str, refunded: Any, amount: Any, minor: int, seen: str) -> None:
     found = order(status=status, refunded=refunded, refunded_amount=amount)
     assert (found.refunded, found.status) == (Money(minor, "EUR"), OrderStatus(seen))
+
+
+def test_order__refuses_a_refund_of_less_than_nothing() -> None:
+    with pytest.raises(UnexpectedAnswer, match=r"order 2925880 cannot be read: refunded_amount: "):
+        order(refunded_amount=-1)
+
+
+@pytest.mark.parametrize("link", [None, "", "https://app.lemonsqueezy.com/elsewhere"])
+def test_invoice__without_a_link_names_no_order(link: str | None) -> None:
+    assert invoice(urls={"invoice_url": link}).order_identifier == ""
+    assert invoice(urls=None).order_identifier == ""
 
 
 @given(minor=st.integers(0, 2**63 - 1), as_text=st.booleans(), currency=st.sampled_from(["USD", "JPY", "KWD"]))
