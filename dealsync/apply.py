@@ -44,6 +44,7 @@ class Result:
 
 NOT_MENTIONED = Result(State.UNKNOWN, error="Kommo's answer does not mention it")
 NOT_SENT = Result(State.FAILED, error="not sent: the run stopped before")
+INTERRUPTED = Result(State.UNKNOWN, error="the run was stopped while this was on its way")
 NO_CONTACT = Result(State.FAILED, error="its contact was not created")
 TOO_MUCH, FEW = 504, 25
 """Kommo answers 504 to a batch that is too large for it; one as small as this has another reason."""
@@ -171,6 +172,8 @@ async def _deliver(run: Run, parcels: Sequence[Parcel], call: Call, what: str) -
 
 async def _send(run: Run, batch: Sequence[Parcel], call: Call, results: Results) -> None:
     """Send one batch and add to `results`. Raises Banned, Unauthorized; whatever else happens is a result."""
+    # Stands if the run is stopped, or fails in another way, while the request is on its way or looked up.
+    results |= {p.request_id: INTERRUPTED for p in batch}
     try:
         answered = await call(batch)
     except Rejected as error:

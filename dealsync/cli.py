@@ -247,9 +247,11 @@ def reconcile(
 @app.command()
 def unblock(as_json: Json = False) -> None:
     """Send again after an API had blocked this address. Only once its support has lifted the block."""
+    from dealsync.ledger.database import told_as_ours
     from dealsync.settings import build_store, load_environment
 
-    lifted = build_store(load_environment()).blocks.lift()
+    with told_as_ours():
+        lifted = build_store(load_environment()).limits.lift_blocks()
     if as_json:
         _print_json({"unblocked": lifted})
     else:

@@ -7,12 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from dealsync.account import Directory, read_account, resolve
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.lemonsqueezy.client import LemonSqueezy
-from dealsync.errors import DatabaseError
+from dealsync.ledger.database import told_as_ours
 from dealsync.ledger.runs import LEASE, utc_now
 from dealsync.settings import Settings, Store, build_kommo, build_lemon_squeezy, build_store, load_settings
 
@@ -64,28 +62,30 @@ class Run:
 
 @asynccontextmanager
 async def open_run(
-    job: str, *, settings: Settings | None = None, progress: Progress = lambda _: None
+    job: str, *, settings: Settings | None = None, progress: Progress = lambda _: None, urgent: bool = False
 ) -> AsyncIterator[Run]:
-    """Take the run lock and resolve names; close everything at the end.
+    """Take the run lock and resolve names; close everything at the end. Urgent requests go before those of others.
 
     Raises ConfigError, DatabaseError, RunInProgress, Unauthorized, Unreachable; nothing is written before it yields.
     """
     settings = settings or load_settings()
     store = build_store(settings.environment)
-    lemon_squeezy, kommo = build_lemon_squeezy(settings.environment, store), build_kommo(settings.environment, store)
+    lemon_squeezy, kommo = _clients(settings, store, urgent=urgent)
     try:
-        progress("Taking the run lock")
-        async with store.runs.exclusive(job, patience=PATIENCE) as run_id:
-            started_at = utc_now()
-            progress("Reading the Kommo account")
-            view = await read_account(kommo)
-            store.runs.bind("Kommo account", str(view.account.account_id))
-            directory = resolve(settings, view)
-            yield Run(run_id, settings, store, lemon_squeezy, kommo, directory, started_at, progress)
-    except SQLAlchemyError as error:
-        raise DatabaseError(
-            f"The database failed during the run: {type(error).__name__}. What was recorded stays; run again"
-        ) from error
+        with told_as_ours():
+            progress("Taking the run lock")
+            async with store.runs.exclusive(job, patience=PATIENCE) as run_id:
+                started_at = utc_now()
+                progress("Reading the Kommo account")
+                view = await read_account(kommo)
+                store.runs.bind("Kommo account", str(view.account.account_id))
+                directory = resolve(settings, view)
+                yield Run(run_id, settings, store, lemon_squeezy, kommo, directory, started_at, progress)
     finally:
         await lemon_squeezy.close()
         await kommo.close()
+
+
+def _clients(settings: Settings, store: Store, *, urgent: bool) -> tuple[LemonSqueezy, Kommo]:
+    environment = settings.environment
+    return build_lemon_squeezy(environment, store, urgent=urgent), build_kommo(environment, store, urgent=urgent)

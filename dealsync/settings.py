@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,7 +37,7 @@ from dealsync.ledger.database import open_database
 from dealsync.ledger.journal import Journal
 from dealsync.ledger.mirror import Mirror
 from dealsync.ledger.runs import Runs
-from dealsync.ledger.slots import SharedSlots, open_machine
+from dealsync.ledger.slots import SharedSlots, limit_name, open_machine
 from dealsync.ledger.tokens import Tokens
 
 NameOrId = int | str
@@ -66,10 +67,18 @@ class Environment(BaseSettings):
     dealsync_state_dir: Path = Field(default_factory=lambda: platformdirs.user_state_path("dealsync"))
     dealsync_mode: Literal["live", "test"] = "live"
 
-    @field_validator("lemon_squeezy_store_id", "kommo_domain")
+    @field_validator("lemon_squeezy_store_id")
     @classmethod
     def _trimmed(cls, value: str) -> str:
         return value.strip()
+
+    @field_validator("kommo_domain")
+    @classmethod
+    def _is_a_host(cls, value: str) -> str:
+        host = value.strip().lower().removeprefix("https://").rstrip("/")
+        if not re.fullmatch(r"[a-z0-9.-]+", host):
+            raise ValueError("is not the host of an account, such as acme.kommo.com")
+        return host
 
     @field_validator("lemon_squeezy_api_key", "kommo_token")
     @classmethod
@@ -77,15 +86,16 @@ class Environment(BaseSettings):
         if value is None:
             return None
         key = value.get_secret_value().strip()
-        if not key.isascii() or not key.isprintable() or " " in key:
+        if not key or not key.isascii() or not key.isprintable() or " " in key:
             raise ValueError("has characters that no key has; copy it again")
         return SecretStr(key)
 
     @field_validator("lemon_squeezy_api_url", "kommo_api_url")
     @classmethod
     def _is_an_origin(cls, value: str) -> str:
-        if value:
-            HttpUrl(value)
+        url = HttpUrl(value.strip()) if value.strip() else None
+        if url and (url.username or url.password or url.query or url.fragment):
+            raise ValueError("must be an origin and a path, without user, password or query")
         return value.strip().rstrip("/")
 
     @field_validator("kommo_token")
@@ -209,7 +219,6 @@ class Store:
     mirror: Mirror
     journal: Journal
     runs: Runs
-    blocks: Blocks
     limits: Limits
 
 
@@ -225,13 +234,17 @@ class Limits:
     ) -> Pace:
         """Return the turns of one client; `most_in_a_second` is what the API bears before it answers 429."""
         slots = SharedSlots(
-            f"{api} {origin}",
+            limit_name(api, origin),
             per_second,
             database=self.database,
             machine=self.machine,
             most_in_a_second=most_in_a_second,
         )
         return Pace(api, slots, urgent=urgent)
+
+    def lift_blocks(self) -> list[str]:
+        """Let everybody send again; return the names of what was blocked."""
+        return sorted({*Blocks(self.database).lift(), *Blocks(self.machine).lift()})
 
     def tokens(self, origin: str, client_id: str) -> Tokens:
         """Return the OAuth tokens of one integration."""
@@ -288,24 +301,31 @@ def build_store(environment: Environment) -> Store:
     """Open and migrate the database. Raises DatabaseError."""
     engine = open_database(environment.dealsync_database_url.get_secret_value())
     limits = Limits(engine, open_machine(environment.dealsync_state_dir))
-    return Store(Mirror(engine), Journal(engine), Runs(engine), Blocks(engine), limits)
+    return Store(Mirror(engine), Journal(engine), Runs(engine), limits)
 
 
-def build_lemon_squeezy(environment: Environment, store: Store) -> LemonSqueezy:
+def build_lemon_squeezy(environment: Environment, store: Store, *, urgent: bool = False) -> LemonSqueezy:
     """Return the Lemon Squeezy client; it shares its limit with all others on this store and this machine."""
     origin = environment.lemon_squeezy_api_url
     return LemonSqueezy(
         origin=origin,
         api_key=environment.lemon_squeezy_api_key.get_secret_value(),
-        pace=store.limits.pace("lemon_squeezy", origin, environment.lemon_squeezy_requests_per_minute / 60),
+        pace=store.limits.pace(
+            "lemon_squeezy", origin, environment.lemon_squeezy_requests_per_minute / 60, urgent=urgent
+        ),
     )
 
 
-def build_kommo(environment: Environment, store: Store) -> Kommo:
+def build_kommo(environment: Environment, store: Store, *, urgent: bool = False) -> Kommo:
     """Return the Kommo client; it shares its limit and its tokens likewise."""
     origin = environment.kommo_origin
-    per_second = environment.kommo_requests_per_second
-    pace = store.limits.pace("kommo", origin, per_second, most_in_a_second=KOMMO_MOST_IN_A_SECOND)
+    pace = store.limits.pace(
+        "kommo",
+        origin,
+        environment.kommo_requests_per_second,
+        most_in_a_second=KOMMO_MOST_IN_A_SECOND,
+        urgent=urgent,
+    )
     return Kommo(origin=origin, auth=_kommo_auth(environment, store, pace), pace=pace)
 
 

@@ -19,6 +19,7 @@ from dealsync.apis.kommo.normalise import CustomField, Pipeline
 from dealsync.apis.lemonsqueezy.client import LemonSqueezy
 from dealsync.core.mapping import FIELDS
 from dealsync.errors import ConfigError
+from dealsync.ledger.database import told_as_ours
 from dealsync.ledger.runs import utc_now
 from dealsync.settings import (
     Config,
@@ -89,18 +90,21 @@ async def set_up(environment: Environment, wishes: Wishes, choose: Choose) -> Se
     database = build_store(environment)
     lemon_squeezy, kommo = build_lemon_squeezy(environment, database), build_kommo(environment, database)
     try:
-        store = await _store_name(lemon_squeezy, environment.lemon_squeezy_store_id)
-        view = await read_account(kommo)
-        section = _section(document, "kommo", path)
-        pipeline = _pipeline(view, wishes.pipeline or section.get("pipeline"), choose)
-        statuses = {key: _status(pipeline, key, getattr(wishes, key) or section.get(key), choose) for key in DEFAULTS}
-        users = {u.user_id: u.name for u in view.users if u.is_active}
-        _name(document, "kommo", {"pipeline": (pipeline.pipeline_id, pipeline.name)} | statuses)
-        _fill(document, "owners", {"strategy": "round_robin", "users": list(users)})
-        _fill(document, "policy", {"notify_since": utc_now().replace(microsecond=0)})
-        config = parse_config(tomlkit.parse(tomlkit.dumps(document)).unwrap(), path)
-        _ensure_writable(path)
-        made, field_ids = await _make_fields(kommo, view.fields, config)
+        with told_as_ours():
+            store = await _store_name(lemon_squeezy, environment.lemon_squeezy_store_id)
+            view = await read_account(kommo)
+            section = _section(document, "kommo", path)
+            pipeline = _pipeline(view, wishes.pipeline or section.get("pipeline"), choose)
+            statuses = {
+                key: _status(pipeline, key, getattr(wishes, key) or section.get(key), choose) for key in DEFAULTS
+            }
+            users = {u.user_id: u.name for u in view.users if u.is_active}
+            _name(document, "kommo", {"pipeline": (pipeline.pipeline_id, pipeline.name)} | statuses)
+            _fill(document, "owners", {"strategy": "round_robin", "users": list(users)})
+            _fill(document, "policy", {"notify_since": utc_now().replace(microsecond=0)})
+            config = parse_config(tomlkit.parse(tomlkit.dumps(document)).unwrap(), path)
+            _ensure_writable(path)
+            made, field_ids = await _make_fields(kommo, view.fields, config)
     finally:
         await lemon_squeezy.close()
         await kommo.close()

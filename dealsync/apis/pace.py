@@ -48,6 +48,7 @@ class Pace:
         self._slots = slots
         self._urgent = urgent
         self._queue = asyncio.Lock()
+        self._blocked = ""
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -65,6 +66,7 @@ class Pace:
     async def _next(self) -> str:
         yielded_s = 0.0
         while True:
+            self._stop_if_blocked(self._blocked)
             reserved = await self._slots.reserve(urgent=self._urgent, yielding=yielded_s < LONGEST_YIELD_S)
             await self._wait(reserved)
             if not reserved.granted:
@@ -73,12 +75,12 @@ class Pace:
             # A turn that was waited for can have been overtaken by a 429 or a ban.
             while not (taken := await self._slots.take_off()).granted and not taken.held:
                 await self._wait(taken)
+            self._stop_if_blocked(self._blocked)
             if taken.granted:
                 return taken.flight
 
     async def _wait(self, turn: Turn) -> None:
-        if turn.blocked:
-            raise Banned(ban_words(self._api, turn.blocked), status=403)
+        self._stop_if_blocked(turn.blocked)
         if turn.held and turn.wait_s > LONGEST_WAIT_S:
             raise Unreachable(f"{self._api} asks to wait {turn.wait_s:.0f} s more; nothing was sent", status=429)
         await asyncio.sleep(turn.wait_s)
@@ -93,8 +95,16 @@ class Pace:
         await self._slots.hold(wait_s)
 
     async def block(self, reason: str) -> bool:
-        """Silence everybody until a person says otherwise; return whether this is news."""
+        """Silence everybody until a person says otherwise; return whether this is news.
+
+        This client is silent from now on, whether or not the others can be told.
+        """
+        self._blocked = self._blocked or reason
         return await self._slots.block(reason)
+
+    def _stop_if_blocked(self, reason: str) -> None:
+        if reason:
+            raise Banned(ban_words(self._api, reason), status=403)
 
 
 class LocalSlots:

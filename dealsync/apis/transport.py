@@ -23,7 +23,9 @@ from dealsync.apis.pace import Pace, ban_words
 from dealsync.core.turns import LONGEST_WAIT_S
 from dealsync.errors import AnswerLost, Banned, Rejected, Unauthorized, UnexpectedAnswer, Unreachable
 
-TIMEOUT = httpx.Timeout(20.0, connect=5.0)
+TOTAL_S = 20.0
+TIMEOUT = httpx.Timeout(TOTAL_S, connect=5.0)
+"""httpx counts each read anew, so the whole is timed besides."""
 ATTEMPTS = 4
 LONGEST_WISH_S = 3600.0
 """A wish for more patience than this counts as this: it may be a time or an identifier rather than seconds."""
@@ -163,8 +165,9 @@ class Transport:
             self.requests[f"{self.api} {method} {ID.sub('/{id}', path)}"] += 1
             began_s = asyncio.get_running_loop().time()
             try:
-                response = await self._http.request(method, path, headers=headers, **content)
-            except (httpx.RequestError, asyncio.IncompleteReadError) as error:
+                async with asyncio.timeout(TOTAL_S):
+                    response = await self._http.request(method, path, headers=headers, **content)
+            except (httpx.RequestError, asyncio.IncompleteReadError, TimeoutError) as error:
                 log.warning("%s %s %s: no answer (%s)", self.api, method, path, type(error).__name__)
                 raise _TryAgain(f"no answer ({type(error).__name__})") from error
         took_s = asyncio.get_running_loop().time() - began_s
@@ -189,7 +192,7 @@ class Transport:
             if status == 429:
                 await self._pace.hold(self._retry_wait_s if asked_s is None else asked_s)
             raise _TryAgain(f"HTTP {status}{_request_id(response)}", status, asked_s)
-        if status == 403 and "html" in response.headers.get("content-type", ""):
+        if status == 403 and not _is_object(response):
             await self._raise_alarm(name)
         words, items = self._read_error(response)
         if status in (401, 402, 403):
@@ -236,6 +239,14 @@ def _request_id(response: httpx.Response) -> str:
     """What the API's support would ask for, if the answer has it and it is fit to be printed."""
     found = next((response.headers[name] for name in REQUEST_IDS if name in response.headers), "")
     return f", request {found}" if re.fullmatch(r"[\w.:=+/-]{1,80}", found, re.ASCII) else ""
+
+
+def _is_object(response: httpx.Response) -> bool:
+    """Whether an API speaks. A ban comes from a web server before it, as a page (Kommo reference, 1.5)."""
+    try:
+        return isinstance(response.json(), dict)
+    except ValueError:
+        return False
 
 
 def _asked_wait(response: httpx.Response) -> float | None:

@@ -138,14 +138,41 @@ def _by_field(order: Order, lead_ids: Sequence[int]) -> Link | Review:
 def _by_contact(order: Order, candidates: Sequence[Deal], desk: _Desk, policy: Policy) -> Link | Review | None:
     alive = [d for d in candidates if _alive(d, order, policy.window)]
     free = [d for d in alive if desk.taken.get(d.lead_id, order.id) == order.id]
+    verdict = _among_free(order, alive, free, desk, policy)
+    if isinstance(verdict, Link) and (others := [d for d in alive if d not in free and _was_free(d, order, desk)]):
+        chosen = [d for d in free if d.lead_id == verdict.lead_id]
+        return _review(order, chosen + others, "the buyer's contact had several open deals when this was paid")
+    return verdict
+
+
+def _among_free(
+    order: Order, alive: Sequence[Deal], free: Sequence[Deal], desk: _Desk, policy: Policy
+) -> Link | Review | None:
     still_open = [d for d in free if d.is_open]
     if still_open:
-        return _among_open(order, still_open, policy)
+        # A deal won by hand for this very payment was open when it came: with another open one it is a tie.
+        return _among_open(order, still_open + _won_by(order, free, policy), policy)
     if paid := [d for d in alive if d not in free and _same_purchase(order, desk.payments.get(desk.taken[d.lead_id]))]:
         return _review(order, paid, PAID_TWICE)
     if _paid_by_self_serve(order, desk, policy.window):
         return Review(order.id, (), PAID_TWICE)
     return _among_closed(order, free, policy)
+
+
+def _was_free(deal: Deal, order: Order, desk: _Desk) -> bool:
+    """Whether a deal that another payment holds was open for this one: made before it, taken by a later one."""
+    holder = desk.payments.get(desk.taken[deal.lead_id])
+    return holder is not None and deal.created_at <= order.created_at < holder.created_at
+
+
+def _won_by(order: Order, deals: Iterable[Deal], policy: Policy) -> list[Deal]:
+    """The deals at the price paid that a person can have marked won for this payment."""
+    same_currency = order.total.currency == policy.account_currency
+    return [
+        d
+        for d in deals
+        if same_currency and d.status_id == WON_STATUS_ID and _closed_by(d, order) and 0 < d.price == order.total.whole
+    ]
 
 
 def _among_open(order: Order, deals: Sequence[Deal], policy: Policy) -> Link | Review:
@@ -169,6 +196,8 @@ def _doubt(order: Order, deal: Deal, policy: Policy) -> str | None:
         return f"paid in {order.total.currency}, the deal's price is in {policy.account_currency}"
     if deal.price != order.total.whole:
         return f"the deal asks {deal.price}, {order.total.major} {order.total.currency} was paid"
+    if not deal.price:
+        return "the deal has no price to compare with"
     if order.total.minor > policy.max_auto_amount:
         return f"the amount is above max_auto_amount ({policy.max_auto_amount} minor units)"
     if deal.created_at > order.created_at:
@@ -178,7 +207,7 @@ def _doubt(order: Order, deal: Deal, policy: Policy) -> str | None:
 
 def _among_closed(order: Order, deals: Sequence[Deal], policy: Policy) -> Link | Review | None:
     won = [d for d in deals if d.status_id == WON_STATUS_ID and _closed_by(d, order)]
-    equal = [d for d in won if order.total.currency == policy.account_currency and d.price == order.total.whole]
+    equal = _won_by(order, won, policy)
     if len(equal) == 1 and order.total.minor <= policy.max_auto_amount:
         return Link(
             order.id,
@@ -229,7 +258,7 @@ def _taken(kept: pd.DataFrame, deals: pd.DataFrame) -> dict[int, str]:
     """Which order holds which deal: by a link, else by the deal's own LS field."""
     marked = deals[deals["ls_order_id"].fillna("") != ""]
     held = dict(zip(marked["lead_id"].astype(int), marked["ls_order_id"], strict=True))
-    held.update(zip(kept["lead_id"].astype(int), kept["order_id"], strict=True))
+    held.update(sorted(zip(kept["lead_id"].astype(int), kept["order_id"], strict=True), reverse=True))
     return held
 
 

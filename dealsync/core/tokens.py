@@ -23,5 +23,5 @@ class StoredTokens:
     """
 
     pair: TokenPair | None
-    code_digest: str
+    codes: frozenset[str]  # digests of the authorisation codes that were ever sent
     renewing_since: datetime | None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ def open_database(url: str) -> Engine:
             "through psycopg (postgresql://)"
         )
     try:
-        engine = create_engine(parsed, pool_pre_ping=True)
+        engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _set_pragmas)
         _migrate(engine)
@@ -50,10 +52,21 @@ def open_database(url: str) -> Engine:
     return engine
 
 
+@contextmanager
+def told_as_ours() -> Iterator[None]:
+    """Turn what a database raises in mid-work into one line of ours. Raises DatabaseError."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise DatabaseError(
+            f"The database failed in mid-work: {type(error).__name__}. What was recorded stays; run again"
+        ) from error
+
+
 def _set_pragmas(connection: Any, _record: object) -> None:
     """Survive a power cut (full sync), let readers and one writer work together (WAL), wait for a busy writer."""
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
+    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

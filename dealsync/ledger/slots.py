@@ -12,17 +12,20 @@ count at any time.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from sqlalchemy import (
     BigInteger,
     Connection,
     Engine,
+    and_,
     case,
     cast,
     create_engine,
@@ -36,19 +39,23 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from dealsync.core.turns import LONGEST_WAIT_S, RECOVERY_S, Turn
 from dealsync.errors import DatabaseError
 from dealsync.ledger.blocks import Blocks
-from dealsync.ledger.tables import FlightRow, PaceRow
+from dealsync.ledger.tables import BlockRow, FlightRow, PaceRow
 from dealsync.ledger.upsert import insert, table_of
 
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+LOOPBACK = ("localhost", "::1")
 SECOND = 1_000_000
 """Times in the rows are whole microseconds since 1970."""
 URGENT = SECOND // 2
 """How long after an urgent turn others let urgent work pass."""
-HORIZON = 30 * SECOND
-"""No queue is longer than this: a turn further ahead was handed out before a clock was set back."""
+LONGEST_QUEUE = 40
+"""More turns than are ever reserved ahead: one further ahead was handed out before a clock was set back."""
 LONGEST_FLIGHT = 30 * SECOND
 """Longer than any request lasts before it times out."""
 LONGEST_HOLD = 3600 * SECOND
@@ -64,7 +71,8 @@ class SharedSlots:
         """`most_in_a_second` is what the API bears; None where the spacing keeps far enough from it."""
         self._name = name
         self._most = most_in_a_second
-        self._blocks = Blocks(database)
+        # A real service bans this machine's address; a simulator's ban ends with the simulator.
+        self._blocks = [Blocks(database)] if _is_local(name) else [Blocks(machine), Blocks(database)]
         self._machine = _Row(machine, name, round(SECOND / per_second))
         self._shared = _Row(database, name, round(SECOND / per_second)) if _has_a_server(database) else None
 
@@ -78,26 +86,34 @@ class SharedSlots:
 
     async def land(self, flight: str) -> None:
         """Tell that a request is over."""
-        if flight:
-            for row in self._rows():
-                await asyncio.to_thread(row.land, flight)
+        for row in self._rows() if flight else ():
+            await self._noted(row.land, flight)
 
     async def hold(self, wait_s: float) -> None:
         """Let nobody go for so many seconds; an earlier hold is never shortened."""
         for row in self._rows():
-            await asyncio.to_thread(row.hold, round(wait_s * SECOND))
+            await self._noted(row.hold, round(wait_s * SECOND))
 
     async def slow_down(self) -> None:
         """Hand out turns at half the rate for RECOVERY_S once a hold is over."""
         for row in self._rows():
-            await asyncio.to_thread(row.slow_down)
+            await self._noted(row.slow_down)
 
     async def block(self, reason: str) -> bool:
         """Let nobody go until `Blocks.lift`; return whether this is news."""
-        return await asyncio.to_thread(self._blocks.add, self._name, reason)
+        news = [await self._noted(blocks.add, self._name, reason) for blocks in self._blocks]
+        return any(one is not False for one in news)  # what could not be noted is told rather than kept
+
+    async def _noted(self, note: Callable[..., T], *values: Any) -> T | None:
+        """Note what an answer told. The answer itself counts, whatever becomes of the note."""
+        try:
+            return await asyncio.to_thread(note, *values)
+        except SQLAlchemyError as error:
+            log.warning("%s: its pace could not be noted (%s)", self._name, type(error).__name__)
+            return None
 
     def _reserve(self, urgent: bool, yielding: bool) -> Turn:
-        if blocked := self._blocks.reason(self._name):
+        if blocked := self._blocked():
             return Turn(granted=False, blocked=blocked)
         with self._machine.begin() as machine:
             if self._shared is None:
@@ -113,11 +129,14 @@ class SharedSlots:
                     self._shared.postpone(shared, turn.wait_s)
                 return turn
 
+    def _blocked(self) -> str:
+        return next(filter(None, (blocks.reason(self._name) for blocks in self._blocks)), "")
+
     def _rows(self) -> list[_Row]:
         return [self._machine, *([self._shared] if self._shared else [])]
 
     def _take_off(self) -> Turn:
-        if blocked := self._blocks.reason(self._name):
+        if blocked := self._blocked():
             return Turn(granted=False, blocked=blocked)
         if left := max(row.held_for() for row in self._rows()):
             return Turn(left / SECOND, granted=False, held=True)
@@ -141,6 +160,7 @@ class _Row:
         self._engine, self._name, self._spacing = engine, name, spacing
         self._on_server = _has_a_server(engine)
         self._is_there = False
+        self._horizon = round(LONGEST_WAIT_S * SECOND) + LONGEST_QUEUE * spacing
         # A statement's own clock: the transaction's would stand still while it waits for another's.
         self._greatest = func.greatest if self._on_server else func.max
 
@@ -158,14 +178,17 @@ class _Row:
     def reserve(self, db: Connection, *, urgent: bool, yielding: bool, not_before: float = 0.0) -> Turn:
         """Hand out the first turn that is at least `not_before` seconds from now."""
         now, row = self._now(), PaceRow
-        latest = case((row.last_turn <= now + HORIZON, row.last_turn), else_=0)
-        hold = case((row.hold_until <= now + LONGEST_HOLD, row.hold_until), else_=0)
-        spacing = case((row.slow_until > now, 2 * self._spacing), else_=self._spacing)
+        hold = self._hold()
+        latest = case((row.last_turn <= self._greatest(now, hold) + self._horizon, row.last_turn), else_=0)
+        is_slow = and_(row.slow_until > now, row.slow_until <= now + LONGEST_HOLD + round(RECOVERY_S * SECOND))
+        spacing = case((is_slow, 2 * self._spacing), else_=self._spacing)
         turn = self._greatest(now + round(not_before * SECOND), hold, latest + spacing)
         statement = (
             update(row)
             .where(row.name == self._name, hold <= now + round(LONGEST_WAIT_S * SECOND))
-            .where(or_(literal(not yielding or urgent), row.urgent_until <= now, row.urgent_until > now + HORIZON))
+            .where(
+                or_(literal(not yielding or urgent), row.urgent_until <= now, row.urgent_until > now + self._horizon)
+            )
             .values(last_turn=turn, urgent_until=turn + URGENT if urgent else row.urgent_until)
             .returning(row.last_turn - self._now())
         )
@@ -206,23 +229,27 @@ class _Row:
         """Hand out no turn for so long."""
         self._ensure()
         until = self._now() + wait
-        still = case((PaceRow.hold_until <= self._now() + LONGEST_HOLD, PaceRow.hold_until), else_=0)
-        self._set(hold_until=self._greatest(still, until))
+        self._set(hold_until=self._greatest(self._hold(), until))
 
     def slow_down(self) -> None:
         """Hand out turns at half the rate after the present hold."""
         self._ensure()
-        start = self._greatest(self._now(), PaceRow.hold_until)
+        start = self._greatest(self._now(), self._hold())
         self._set(slow_until=start + round(RECOVERY_S * SECOND))
+
+    def _hold(self) -> Any:
+        """Until when the API asked everybody to wait, as far as that can be true."""
+        return case((PaceRow.hold_until <= self._now() + LONGEST_HOLD, PaceRow.hold_until), else_=0)
 
     def _set(self, **values: Any) -> None:
         with self._engine.begin() as db:
             db.execute(update(PaceRow).where(PaceRow.name == self._name).values(**values))
 
     def _refusal(self, db: Connection) -> Turn:
-        """Why the row gave no turn: a long hold, or urgent work."""
+        """Why the row gave no turn: a long hold, urgent work, or it is gone and has to be made again."""
+        self._is_there = False
         held = self._left(db, PaceRow.hold_until, LONGEST_HOLD)
-        left = held or self._left(db, PaceRow.urgent_until, HORIZON)
+        left = held or self._left(db, PaceRow.urgent_until, self._horizon)
         return Turn(left / SECOND, granted=False, held=held > 0)
 
     def _left(self, db: Connection, until: Any, most: int) -> int:
@@ -243,6 +270,22 @@ class _Row:
         return literal(time.time_ns() // 1000, BigInteger)
 
 
+def limit_name(api: str, origin: str) -> str:
+    """Name the limit that requests to an origin count against.
+
+    Both services count by our address, whichever account is asked; a simulator on this machine counts for itself.
+    """
+    url = urlsplit(origin)
+    host = (url.hostname or "").lower()
+    if host in LOOPBACK or host.startswith("127."):
+        return f"{api} 127.0.0.1:{url.port}"
+    return api
+
+
+def _is_local(name: str) -> bool:
+    return " " in name
+
+
 def _has_a_server(engine: Engine) -> bool:
     return engine.dialect.name == "postgresql"
 
@@ -255,9 +298,13 @@ def open_machine(folder: Path) -> Engine:
     path = folder / "turns.db"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(f"sqlite:///{path}")
+        engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
         event.listen(engine, "connect", _set_pragmas)
-        PaceRow.metadata.create_all(engine, [table_of(PaceRow), table_of(FlightRow)])
+        with engine.begin() as db:
+            for table in map(table_of, (PaceRow, FlightRow, BlockRow)):
+                db.execute(CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    db.execute(CreateIndex(index, if_not_exists=True))
     except (OSError, SQLAlchemyError) as error:
         raise DatabaseError(
             f"{path} cannot be used ({type(error).__name__}); name a folder that can be written in DEALSYNC_STATE_DIR"
@@ -267,6 +314,6 @@ def open_machine(folder: Path) -> Engine:
 
 def _set_pragmas(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=OFF", "busy_timeout=30000"):
+    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=OFF"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -299,5 +299,5 @@ class TokenRow(Base):
     access_token: Mapped[str]
     refresh_token: Mapped[str]
     expires_at: Mapped[datetime]  # of the access token
-    code_digest: Mapped[str]  # of the authorisation code that the first pair came from
+    codes: Mapped[str]  # digests of the authorisation codes that were ever sent, blanks between them
     renewing_since: Mapped[datetime | None]  # a renewal was sent and its answer is not stored

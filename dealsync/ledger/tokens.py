@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Engine, delete, or_, select, update
+from sqlalchemy import Engine, func, or_, select, update
 
 from dealsync.core.tokens import StoredTokens, TokenPair
 from dealsync.ledger.runs import utc_now
@@ -28,22 +29,22 @@ class Tokens:
         if row is None:
             return None
         pair = TokenPair(row.access_token, row.refresh_token, row.expires_at) if row.refresh_token else None
-        return StoredTokens(pair, row.code_digest, row.renewing_since)
+        return StoredTokens(pair, frozenset(row.codes.split()), row.renewing_since)
 
-    def claim_code(self, code_digest: str, *, lost_after: timedelta) -> bool:
-        """Take the right to exchange an authorisation code that was never exchanged; False if another has it.
+    def claim_code(self, digest: str, *, lost_after: timedelta) -> bool:
+        """Take the right to exchange an authorisation code that was never sent; False if another has it.
 
         A renewal of the present pair that is under way for less than `lost_after` goes first.
         """
         now = self._clock()
-        values = {"access_token": "", "refresh_token": "", "expires_at": now, "code_digest": "", "renewing_since": now}
+        values = {"access_token": "", "refresh_token": "", "expires_at": now, "codes": digest, "renewing_since": now}
         idle = or_(TokenRow.renewing_since.is_(None), TokenRow.renewing_since <= now - lost_after)
         with self._engine.begin() as db:
             statement = insert(db, TokenRow).values(name=self._name, **values)
             statement = statement.on_conflict_do_update(
                 index_elements=[TokenRow.name],
-                set_={"renewing_since": now},
-                where=idle & (TokenRow.code_digest != code_digest),
+                set_={"renewing_since": now, "codes": TokenRow.codes + " " + digest},
+                where=idle & TokenRow.codes.not_like(f"%{digest}%"),
             )
             return db.execute(statement.returning(TokenRow.name)).first() is not None
 
@@ -58,19 +59,20 @@ class Tokens:
         with self._engine.begin() as db:
             return db.execute(statement).rowcount == 1
 
-    def release(self) -> None:
-        """Give the right back: it is sure that nothing was renewed."""
+    def release(self, unsent_code: str = "") -> None:
+        """Give the right back: it is sure that nothing was renewed. A code that was not even sent can be sent again."""
+        values: dict[str, Any] = {"renewing_since": None}
+        if unsent_code:
+            values["codes"] = func.replace(TokenRow.codes, unsent_code, "")
         with self._engine.begin() as db:
-            db.execute(delete(TokenRow).where(TokenRow.name == self._name, TokenRow.refresh_token == ""))
-            db.execute(update(TokenRow).where(TokenRow.name == self._name).values(renewing_since=None))
+            db.execute(update(TokenRow).where(TokenRow.name == self._name).values(values))
 
-    def store(self, pair: TokenPair, code_digest: str) -> None:
+    def store(self, pair: TokenPair) -> None:
         """Replace the pair; from now on others use it."""
         values = {
             "access_token": pair.access_token,
             "refresh_token": pair.refresh_token,
             "expires_at": pair.expires_at,
-            "code_digest": code_digest,
             "renewing_since": None,
         }
         with self._engine.begin() as db:

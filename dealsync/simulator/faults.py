@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from dealsync.simulator.assumptions import RETRY_AFTER_ON_429
 
+WRITES = ("POST", "PATCH", "PUT", "DELETE")
 SHARES = ("webhook_duplicates", "webhook_loss")
 How = Literal["answer", "apply_then_504", "apply_then_drop", "drop"]
 
@@ -67,6 +68,10 @@ class Faults:
     single_patch_shape: Literal["wrapped", "bare"] = _switch("wrapped", "Kommo: answer of PATCH /…/{id} (2.7)")
     relink_500: bool = _switch(True, "Kommo: linking a linked contact answers 500 (5.2)")
     shuffle_batch_answers: bool = _switch(False, "Kommo: items of a write's answer come in another order")
+    write_then_drop: Literal["off", "drop", "504"] = _switch(
+        "off", "Kommo: every write is done, then the connection is cut or a 504 answered (2.7); `inject` does so once"
+    )
+    lang: Literal["en", "pt"] = _switch("en", "Kommo: language of `detail` in errors, never to be matched on (1.6)")
     noop_moves_updated_at: bool = _switch(False, "Kommo: a PATCH that changes nothing moves updated_at (2.7)")
     partial_refund_status: Literal["partial_refund", "paid"] = _switch(
         "partial_refund", "Lemon Squeezy: status of an order refunded in part (6)"
@@ -130,13 +135,15 @@ class Faults:
         self.update(settings)
 
     def take(self, api: str, method: str, path: str) -> Injection | None:
-        """Return the first pending fault for this request, and use it up once."""
+        """Return the first pending fault for this request and use it up once; or what `write_then_drop` asks for."""
         for one in self.inject:
             if one.hits(api, method, path):
                 one.times -= 1
                 if one.times <= 0:
                     self.inject.remove(one)
                 return one
+        if self.write_then_drop != "off" and api == "kommo" and method in WRITES and path.startswith("/api/v4/"):
+            return Injection("kommo", how="apply_then_drop" if self.write_then_drop == "drop" else "apply_then_504")
         return None
 
 

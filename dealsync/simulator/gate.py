@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,8 +18,10 @@ from dealsync.simulator.assumptions import (
 from dealsync.simulator.connections import cut
 from dealsync.simulator.faults import Injection
 from dealsync.simulator.kommo import wire as kommo_wire
+from dealsync.simulator.kommo.languages import LANGUAGE
 from dealsync.simulator.lemonsqueezy import wire as ls_wire
 from dealsync.simulator.limits import SlidingWindow
+from dealsync.simulator.reasons import reason
 from dealsync.simulator.world import World
 
 NOWHERE = "(no route)"
@@ -40,6 +42,10 @@ class Gate(ABC):
     def refusal(self, request: Request, *, known: bool) -> Response | None:
         """Return the answer of the limiter or of authorisation; None lets the request through."""
 
+    @abstractmethod
+    def failure(self, status: int) -> Response:
+        """Return the answer of an injected status, in the shape this API has for it."""
+
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Return headers to add to what the route answers."""
         return []
@@ -53,7 +59,7 @@ class Gate(ABC):
         # Judged as it comes in: a limiter counts arrivals, however long the answer takes and whoever still waits.
         fault = self._world.faults.take(self.api, request.method, path)
         dropped = fault is not None and fault.how == "drop"
-        answer = None if dropped else _injected(fault) or self.refusal(request, known=template is not None)
+        answer = None if dropped else self._injected(fault) or self.refusal(request, known=template is not None)
         wait_ms = self._latency_ms()
         if wait_ms:
             await asyncio.sleep(wait_ms / 1000)
@@ -76,6 +82,13 @@ class Gate(ABC):
             await cut(scope, receive)
         else:
             await HTMLResponse("<h1>504 Gateway Time-out</h1>", 504)(scope, receive, send)
+
+    def _injected(self, fault: Injection | None) -> Response | None:
+        if fault is None or fault.how != "answer":
+            return None
+        if fault.html:
+            return HTMLResponse(f"<html><body><h1>{fault.status}</h1></body></html>", fault.status)
+        return self.failure(fault.status)
 
     def _with_headers(self, send: Send) -> Send:
         async def sending(message: Message) -> None:
@@ -110,6 +123,11 @@ class KommoGate(Gate):
         self._refused_minute = SlidingWindow(60.0)
         self._blocked = False
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request, with errors in the account's language."""
+        LANGUAGE.set(self._world.faults.lang)
+        await super().__call__(scope, receive, send)
+
     def unblock(self) -> None:
         """Lift the block, as support would."""
         self._blocked = False
@@ -134,6 +152,10 @@ class KommoGate(Gate):
         if not self._world.tokens.accepts(request.headers.get("authorization")):
             return kommo_wire.plain(401, "Invalid user name or password")
         return None
+
+    def failure(self, status: int) -> Response:
+        """Return shape C, or shape D from 500 up (1.6)."""
+        return kommo_wire.server_error(status) if status >= 500 else kommo_wire.plain(status, "Injected")
 
     def _too_many(self) -> Response:
         faults = self._world.faults
@@ -187,6 +209,12 @@ class LemonSqueezyGate(Gate):
             (b"x-ratelimit-remaining", str(left).encode()),
         ]
 
+    def failure(self, status: int) -> Response:
+        """Return an error document, or from 500 up what is not one (4)."""
+        if status >= 500:
+            return ls_wire.server_error(status)
+        return ls_wire.error(status, reason(status), "Injected.")
+
     def _too_many(self, now: float) -> Response:
         answer = ls_wire.error(429, "Too Many Requests", "Too Many Attempts.")
         if self._world.faults.ls_retry_after:
@@ -194,14 +222,6 @@ class LemonSqueezyGate(Gate):
             answer.headers["retry-after"] = str(wait_s)
             answer.headers["x-ratelimit-reset"] = str(int(time.time()) + wait_s)
         return answer
-
-
-def _injected(fault: Injection | None) -> Response | None:
-    if fault is None or fault.how != "answer":
-        return None
-    if fault.html:
-        return HTMLResponse(f"<html><body><h1>{fault.status}</h1></body></html>", fault.status)
-    return JSONResponse({"message": "injected", "status": fault.status}, fault.status)
 
 
 async def _swallow(message: Message) -> None:

@@ -4,7 +4,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Unpack
@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dealsync.simulator.assumptions import LS_WRONG_METHOD_STATUS, WRONG_METHOD_STATUS
@@ -51,10 +51,18 @@ def create_app(world: World) -> Starlette:
             Mount("/kommo", app=kommo),
             Mount("/lemonsqueezy", app=lemon_squeezy),
             *control.routes(),
+            *_at_root(kommo, ("/api/v4", "/oauth2")),
+            *_at_root(lemon_squeezy, ("/v1",)),
         ],
         middleware=[Middleware(_InTime, courier)],
         lifespan=lambda app: courier.working(),
     )
+
+
+def _at_root(gate: KommoGate | LemonSqueezyGate, prefixes: Iterable[str]) -> list[Route]:
+    """Return an API's routes at the root as well: for clients that take a host, or an origin without a path."""
+    # An endpoint that is no function is called with the scope as it came, for every method.
+    return [Route(f"{prefix}/{{rest:path}}", gate) for prefix in prefixes]
 
 
 class _InTime:

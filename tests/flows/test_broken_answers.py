@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from dealsync import apply, doubts, poll
+from dealsync.apis import transport
 from dealsync.apis.kommo import client, render
 from dealsync.core.plan import NewContact
 from dealsync.errors import Banned, RunFailed, Unauthorized, Unreachable
@@ -169,3 +170,34 @@ def test_ignored_filters__cost_requests_but_no_truth(accounts: Accounts, monkeyp
     report.raise_if_failed()
     assert any("Kommo ignores filters in this account" in remark for remark in report.remarks())
     assert accounts.lead(deals[1])["status_id"] == WON
+
+
+@pytest.mark.parametrize("path", ["/leads/notes", "/tasks", "/contacts"])
+def test_run__stopped_while_a_write_is_on_its_way_doubles_nothing(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Ctrl-C, or anything else that is no answer: what was sent may have happened, and is looked up."""
+    accounts.control("leads", price=500, contact=ANN)
+    accounts.control("orders", email="new@example.com", total=49000)
+    write = transport.Transport.write
+
+    async def stopped(self: transport.Transport, method: str, at: str, body: Any = None, **options: Any) -> Any:
+        answer = await write(self, method, at, body, **options)
+        if at == f"/api/v4{path}":
+            raise KeyboardInterrupt
+        return answer
+
+    if path == "/tasks":
+        accounts.run().raise_if_failed()
+        accounts.control("orders/500001/refund")
+    monkeypatch.setattr(transport.Transport, "write", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        accounts.run()
+    monkeypatch.setattr(transport.Transport, "write", write)
+    settle(accounts)
+    kommo = accounts.kommo()
+    notes = [note["params"]["text"] for note in kommo["notes"]["leads"]]
+    tasks = [task["text"] for task in kommo["tasks"]]
+    assert len(notes) == len(set(notes)) >= 1
+    assert len(tasks) == len(set(tasks)) == (path == "/tasks")
+    assert len(kommo["contacts"]) == 2

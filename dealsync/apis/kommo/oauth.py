@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -24,8 +24,8 @@ from dealsync.errors import AnswerLost, Banned, Rejected, Unauthorized, Unreacha
 PATH = "/oauth2/access_token"
 MARGIN = timedelta(hours=1)
 """How long before its end an access token is renewed: as long as a lost answer goes unnoticed by the runs."""
-LOST_AFTER = timedelta(seconds=60)
-"""A renewal whose answer is not stored by then never will be: its process died or its answer was lost."""
+LOST_AFTER = timedelta(seconds=180)
+"""A renewal whose answer is not stored by then never will be: longer than a turn, a hold and a request can last."""
 LOOK_AGAIN_S = 0.25
 LONGEST_LIFE_S = 366 * 24 * 3600
 NEW_CODE = "make a new authorisation code in Kommo (it lives 20 minutes) and set KOMMO_AUTH_CODE"
@@ -48,13 +48,13 @@ class Vault(Protocol):
 
     def load(self) -> StoredTokens | None: ...  # noqa: D102
 
-    def claim_code(self, code_digest: str, *, lost_after: timedelta) -> bool: ...  # noqa: D102
+    def claim_code(self, digest: str, *, lost_after: timedelta) -> bool: ...  # noqa: D102
 
     def claim_renewal(self, refresh_token: str) -> bool: ...  # noqa: D102
 
-    def release(self) -> None: ...  # noqa: D102
+    def release(self, unsent_code: str = "") -> None: ...  # noqa: D102
 
-    def store(self, pair: TokenPair, code_digest: str) -> None: ...  # noqa: D102
+    def store(self, pair: TokenPair) -> None: ...  # noqa: D102
 
 
 class _Answer(Wire):
@@ -78,7 +78,7 @@ class OAuth:
         self._integration = integration
         self._vault = vault
         self._clock = clock
-        self._digest = hashlib.sha256(integration.code.encode()).hexdigest() if integration.code else ""
+        self._digest = hashlib.sha256(integration.code.strip().encode()).hexdigest() if integration.code.strip() else ""
         self._transport = Transport(api="kommo", origin=origin, auth=FixedToken(""), pace=pace, read_error=read_error)
 
     async def close(self) -> None:
@@ -96,15 +96,29 @@ class OAuth:
     async def _token(self, refused: str | None) -> str:
         while True:
             stored = self._vault.load()
-            if stored is None or (self._digest and stored.code_digest != self._digest):
-                if self._vault.claim_code(self._require_code(), lost_after=LOST_AFTER):
-                    return await self._exchange_code()
+            if self._digest and (stored is None or self._digest not in stored.codes):
+                if self._vault.claim_code(self._digest, lost_after=LOST_AFTER):
+                    return await self._finished(self._exchange_code())
+            elif stored is None or (stored.pair is None and stored.renewing_since is None):
+                raise Unauthorized(
+                    f"There are no tokens for Kommo yet, and no code that was not sent before; {NEW_CODE}"
+                )
             elif stored.pair and self._is_good(stored, refused):
                 return stored.pair.access_token
             elif stored.pair and self._vault.claim_renewal(stored.pair.refresh_token):
-                return await self._renew(stored.pair)
+                return await self._finished(self._renew(stored.pair))
             self._stop_if_lost(self._vault.load())
             await asyncio.sleep(LOOK_AGAIN_S)
+
+    @staticmethod
+    async def _finished(asking: Coroutine[None, None, str]) -> str:
+        """See a request for tokens through, even when the run is stopped: its answer exists only once."""
+        task = asyncio.ensure_future(asking)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])
+            raise
 
     def _is_good(self, stored: StoredTokens, refused: str | None) -> bool:
         """Fresh enough, or the best there is while somebody renews it."""
@@ -120,27 +134,21 @@ class OAuth:
                 f"and asking again could end the integration's access; {NEW_CODE}"
             )
 
-    def _require_code(self) -> str:
-        if not self._digest:
-            raise Unauthorized(f"There are no tokens for Kommo yet; {NEW_CODE}")
-        return self._digest
-
     async def _exchange_code(self) -> str:
-        asked = {"grant_type": "authorization_code", "code": self._integration.code}
-        return await self._ask(asked, "KOMMO_AUTH_CODE", self._digest)
+        asked = {"grant_type": "authorization_code", "code": self._integration.code.strip()}
+        return await self._ask(asked, "KOMMO_AUTH_CODE", unsent_code=self._digest)
 
     async def _renew(self, pair: TokenPair) -> str:
-        stored = self._vault.load()
         asked = {"grant_type": "refresh_token", "refresh_token": pair.refresh_token}
         try:
-            return await self._ask(asked, "the refresh token", stored.code_digest if stored else "")
+            return await self._ask(asked, "the refresh token")
         except (AnswerLost, Unreachable) as error:
             if pair.expires_at <= self._clock():
                 raise
             log.warning("Kommo's tokens could not be renewed: %s. The present one serves until it ends", error)
             return pair.access_token
 
-    async def _ask(self, asked: dict[str, str], what: str, code_digest: str) -> str:
+    async def _ask(self, asked: dict[str, str], what: str, *, unsent_code: str = "") -> str:
         """Send one request for tokens and store what comes. The right to ask is given back if none can have come."""
         who = self._integration
         body = {
@@ -155,10 +163,10 @@ class OAuth:
             self._vault.release()
             raise Unauthorized(f"Kommo refused {what}: {error}; {NEW_CODE}", status=error.status) from error
         except (Unreachable, Unauthorized, Banned):
-            self._vault.release()
+            self._vault.release(unsent_code)
             raise
         pair = self._pair(answer)
-        self._vault.store(pair, code_digest)
+        self._vault.store(pair)
         return pair.access_token
 
     def _pair(self, answer: Any) -> TokenPair:

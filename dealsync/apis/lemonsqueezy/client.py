@@ -180,7 +180,10 @@ class LemonSqueezy:
     def subscriptions(
         self, store_id: str, *, since: datetime | None = None, first: int = 1, status: str | None = None
     ) -> Pages[Subscription]:
-        """Yield pages of subscriptions, newest first, those in one status if given; see `orders`."""
+        """Yield pages of subscriptions, newest first, those in one status if given; see `orders`.
+
+        Rows enter and leave a list of one status anywhere: one can be missed while others change.
+        """
         return self._pages(SUBSCRIPTIONS, since=since, first=first, store_id=store_id, status=status)
 
     async def subscriptions_of(self, store_id: str, email: str) -> list[Subscription]:
@@ -208,7 +211,10 @@ class LemonSqueezy:
         status: str | None = None,
         refunded: bool | None = None,
     ) -> Pages[Invoice]:
-        """Yield pages of subscription invoices, newest first, in one status or (not) refunded in full; see `orders`."""
+        """Yield pages of subscription invoices, newest first, in one status or (not) refunded in full; see `orders`.
+
+        Rows enter and leave a list of one status anywhere: one can be missed while others change.
+        """
         flag = None if refunded is None else str(refunded).lower()
         return self._pages(INVOICES, since=since, first=first, store_id=store_id, status=status, refunded=flag)
 

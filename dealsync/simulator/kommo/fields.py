@@ -188,11 +188,11 @@ def _moment(value: Any) -> int:
 
 
 def _chosen(field: Record, given: Record) -> Record:
+    if "enum_code" in given and given["enum_code"] is None:
+        raise _ValueRefusedError("FieldNotExpected", "enum_code")  # copied from a read (Krukov/amocrm_api 68)
     for key, own in (("enum_id", "id"), ("enum_code", "code"), ("value", "value")):
         if key not in given:
             continue
-        if key == "enum_code" and given[key] is None:
-            raise _ValueRefusedError("FieldNotExpected", key)  # copied from a read (Krukov/amocrm_api 68)
         for option in field.get("enums") or ():
             if option.get(own) == given[key]:
                 return {"value": option["value"], "enum_id": option["id"], "enum_code": option.get("code")}

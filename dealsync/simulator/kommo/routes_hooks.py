@@ -189,10 +189,13 @@ class HookRoutes(Endpoints):
 
 
 def _is_address(destination: str) -> bool:
-    """Tell whether Kommo would take it for an address; non-ASCII domains are not supported (5.8)."""
+    """Tell whether Kommo would take it for an address (5.8): no non-ASCII domain, and its host must resolve.
+
+    Nothing is looked up, so only `.invalid`, which never resolves, stands for a host that is not known (yet).
+    """
     try:
         parts = urlsplit(destination)
         host = parts.hostname or ""
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(host) and host.isascii()
+    return parts.scheme in ("http", "https") and bool(host) and host.isascii() and not host.endswith(".invalid")

@@ -16,19 +16,12 @@ from starlette.responses import HTMLResponse, Response
 from dealsync.simulator.addresses import mounted_at
 from dealsync.simulator.assumptions import DEFAULT_LIMIT, INVALID_DESTINATION_CODE, WRONG_CONTAINER_STATUS
 from dealsync.simulator.faults import Faults
+from dealsync.simulator.kommo.languages import told
+from dealsync.simulator.reasons import reason
 from dealsync.simulator.table import Record
 
 MAX_LIMIT = 250
 MAX_BATCH = 250
-TITLES = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    422: "Unprocessable Entity",
-    429: "Too Many Requests",
-}
 DETAILS = {
     "NotSupportedChoice": "The value you selected is not a valid choice.",
     "InvalidType": "This value has an invalid type.",
@@ -72,10 +65,10 @@ def empty() -> Response:
 def plain(status: int, detail: str, **more: Any) -> Response:
     """Return shape C: title, type, status, detail."""
     body = {
-        "title": TITLES[status],
+        "title": reason(status),
         "type": f"https://httpstatus.es/{status}",
         "status": status,
-        "detail": detail,
+        "detail": told(detail),
         **more,
     }
     return _problem(body, status)
@@ -86,7 +79,7 @@ def validation(problems: Mapping[str, Sequence[Problem]]) -> Response:
     items = [
         {
             "request_id": request_id,
-            "errors": [{"code": p.code, "path": p.path, "detail": DETAILS[p.code]} for p in found],
+            "errors": [{"code": p.code, "path": p.path, "detail": told(DETAILS[p.code])} for p in found],
         }
         for request_id, found in problems.items()
     ]
@@ -95,7 +88,7 @@ def validation(problems: Mapping[str, Sequence[Problem]]) -> Response:
         "title": "Bad Request",
         "type": "https://httpstatus.es/400",
         "status": 400,
-        "detail": "Request validation failed",
+        "detail": told("Request validation failed"),
     }
     return _problem(body, 400)
 
@@ -103,19 +96,26 @@ def validation(problems: Mapping[str, Sequence[Problem]]) -> Response:
 def rule(errors: Mapping[str, str]) -> Response:
     """Return shape B; `errors` by entity id."""
     body = {
-        "errors": dict(errors),
+        "errors": {entity_id: told(text) for entity_id, text in errors.items()},
         "title": "Bad Request",
         "type": "https://httpstatus.es/400",
         "status": 400,
-        "detail": "Invalid request body",
+        "detail": told("Invalid request body"),
     }
     return _problem(body, 400)
 
 
 def internal() -> Response:
     """Return shape D, as seen on linking a linked contact."""
-    body = {"title": "Internal Server Error", "status": 500, "detail": "An unknown error occurred."}
+    body = {"title": "Internal Server Error", "status": 500, "detail": told("An unknown error occurred.")}
     return _problem(body, 500)
+
+
+def server_error(status: int) -> Response:
+    """Return shape D with its trace."""
+    title = "ErrInternalServer" if status == 500 else reason(status)
+    detail = told("An unknown error occurred.")
+    return _problem({"title": title, "status": status, "detail": detail, "trace_id": "0" * 32}, status)
 
 
 def too_many(retry_after_s: int) -> Response:

@@ -74,6 +74,12 @@ def unprocessable(detail: str, pointer: str) -> ApiError:
     return ApiError(422, UNPROCESSABLE, (detail, pointer))
 
 
+def server_error(status: int) -> Response:
+    """Return the body seen with a random 500, which is no error document (4)."""
+    body = {"message": "An unexpected error occurred.", "event_id": "0" * 32}
+    return Response(php_json(body), status, COMMON_HEADERS, "application/json")
+
+
 def unauthorised() -> Response:
     """Return the recorded 401."""
     return error(401, "Unauthorized", "Unauthenticated.")

@@ -510,6 +510,31 @@ def test_ban__ends_all_traffic(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(wire.requests) == 1
 
 
+@pytest.mark.parametrize("page", [html(403), httpx.Response(403, text="Forbidden"), httpx.Response(403, content=b"")])
+def test_ban__is_any_403_that_the_api_did_not_write(monkeypatch: pytest.MonkeyPatch, page: httpx.Response) -> None:
+    connect(monkeypatch, page)
+    with pytest.raises(Banned):
+        told(read)
+
+
+def test_answer__that_dribbles_in_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """httpx times each read; the whole must not last longer than a request may count at the API."""
+
+    async def dribble(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(3600)
+        raise AssertionError("nobody waits so long")
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", dribble)
+
+    async def story(transport: Transport) -> float:
+        began_s = now_s()
+        with pytest.raises(AnswerLost, match=r"no answer .TimeoutError.; it may have happened"):
+            await write(transport)
+        return now_s() - began_s
+
+    assert told(story) == pytest.approx(20, abs=0.1)
+
+
 def test_ban__stops_requests_that_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     wire = connect(monkeypatch, html(403), *(ok() for _ in range(5)))
 

@@ -1,4 +1,4 @@
-"""`match` against orders whose truth is known (`benchmarks.matching_data`): it may miss a deal, never take a wrong one."""
+"""`match` against orders whose truth is known: it may miss a deal, never take a wrong one."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -86,7 +86,7 @@ def test_match__does_not_depend_on_the_order_of_any_row(accounts: list[Labelled]
 
 def test_labelled_account__is_the_same_for_the_same_seed_and_another_for_another() -> None:
     assert generate(100, 5) == generate(100, 5)
-    assert generate(100, 5).labels != generate(100, 6).labels
+    assert generate(100, 5).world != generate(100, 6).world
 
 
 def test_labelled_account__knows_the_truth_about_every_order_in_every_situation(accounts: list[Labelled]) -> None:

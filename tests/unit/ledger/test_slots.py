@@ -6,17 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, delete, select, text, update
 
 from dealsync.apis import pace
 from dealsync.apis.pace import Pace
 from dealsync.core.turns import LONGEST_WAIT_S, Turn
 from dealsync.errors import Banned, DatabaseError, Unreachable
 from dealsync.ledger.blocks import Blocks
-from dealsync.ledger.slots import LONGEST_FLIGHT, SECOND, SharedSlots, open_machine
+from dealsync.ledger.database import open_database
+from dealsync.ledger.slots import LONGEST_FLIGHT, SECOND, SharedSlots, limit_name, open_machine
 from dealsync.ledger.tables import FlightRow, PaceRow
 
-NAME = "kommo https://acme.example"
+NAME = "kommo"
 RATE = 1.0
 QUICK = 5.0
 ABOUT_S = 0.4
@@ -81,7 +82,7 @@ def test_turns__of_many_at_once_are_never_shared(engine: Engine, machine: Engine
 def test_turns__of_different_apis_do_not_wait_for_each_other(
     slots: SharedSlots, engine: Engine, machine: Engine
 ) -> None:
-    other = SharedSlots("lemon_squeezy https://api.example", RATE, database=engine, machine=machine)
+    other = SharedSlots("lemon_squeezy", RATE, database=engine, machine=machine)
     assert waits([reserve(slots), reserve(other)]) == [pytest.approx(0, abs=ABOUT_S)] * 2
 
 
@@ -160,9 +161,99 @@ def test_block__silences_every_process_until_it_is_lifted(slots: SharedSlots, en
     with pytest.raises(Banned, match=r"kommo has blocked this address \(HTTP 403 page, 2.*UTC\).*dealsync unblock"):
         asyncio.run(take(another))
     assert asyncio.run(another.take_off()).blocked
-    assert Blocks(engine).lift() == [NAME]
+    assert {*Blocks(engine).lift(), *Blocks(machine).lift()} == {NAME}
     asyncio.run(take(another))
     assert Blocks(engine).lift() == []
+
+
+def test_block__silences_processes_with_other_databases_too(
+    slots: SharedSlots, machine: Engine, tmp_path: Path
+) -> None:
+    """The address is banned, whatever they keep their records in. A simulator's ban ends with the simulator."""
+    other = open_database(f"sqlite:///{tmp_path / 'other.db'}")
+    asyncio.run(slots.block("HTTP 403 page"))
+    with pytest.raises(Banned):
+        asyncio.run(take(SharedSlots(NAME, RATE, database=other, machine=machine)))
+    simulated = limit_name("kommo", "http://127.0.0.1:8787/kommo")
+    asyncio.run(SharedSlots(simulated, RATE, database=other, machine=machine).block("HTTP 403 page"))
+    anew = open_database(f"sqlite:///{tmp_path / 'anew.db'}")
+    asyncio.run(take(SharedSlots(simulated, RATE, database=anew, machine=machine)))
+
+
+def test_notes__that_cannot_be_made_change_no_answer(slots: SharedSlots, machine: Engine) -> None:
+    """The request was answered; a database that is gone must not make it look as if it was not."""
+
+    async def story() -> tuple[str, bool]:
+        pace = Pace("kommo", slots)
+        async with pace.turn():
+            with machine.begin() as db:
+                for table in ("paces", "flights", "blocks"):
+                    db.execute(text(f"DROP TABLE {table}"))
+        await pace.hold(1)
+        return "answered", await pace.block("HTTP 403 page")
+
+    assert asyncio.run(story()) == ("answered", True)
+
+
+def test_block__silences_its_own_client_even_if_it_cannot_be_noted(slots: SharedSlots, machine: Engine) -> None:
+    async def story() -> None:
+        pace = Pace("kommo", slots)
+        slots._blocks = []  # nobody to tell
+        await pace.block("HTTP 403 page")
+        async with pace.turn():
+            raise AssertionError("sent all the same")
+
+    with pytest.raises(Banned):
+        asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("origin", "name"),
+    [
+        ("https://acme.kommo.com", "kommo"),
+        ("https://Other.kommo.com:443/", "kommo"),
+        ("http://127.0.0.1:8787/kommo", "kommo 127.0.0.1:8787"),
+        ("http://localhost:8787", "kommo 127.0.0.1:8787"),
+        ("http://[::1]:8787", "kommo 127.0.0.1:8787"),
+    ],
+)
+def test_limit__is_that_of_our_address_whichever_account_is_asked(origin: str, name: str) -> None:
+    assert limit_name("kommo", origin) == name
+
+
+@pytest.mark.parametrize("wait_s", [20.0, 31.0, 59.0])
+def test_hold__of_any_length_leaves_its_followers_spaced(slots: SharedSlots, wait_s: float) -> None:
+    asyncio.run(slots.hold(wait_s))
+    found = waits([reserve(slots) for _ in range(4)])
+    assert found == [pytest.approx(wait_s + n / RATE, abs=2 * ABOUT_S) for n in range(4)]
+
+
+def test_turns__of_a_slow_rate_keep_their_distance(engine: Engine, machine: Engine) -> None:
+    slow = SharedSlots(NAME, 1 / 60, database=engine, machine=machine)
+    assert waits([reserve(slow) for _ in range(4)]) == [pytest.approx(60 * n, abs=2 * ABOUT_S) for n in range(4)]
+
+
+def test_turns__go_on_when_somebody_cleared_the_table(slots: SharedSlots, engine: Engine, machine: Engine) -> None:
+    reserve(slots)
+    for where in (engine, machine):
+        with where.begin() as db:
+            db.execute(delete(PaceRow))
+    asyncio.run(take(slots))
+
+
+def test_slow_rate__from_before_a_clock_was_set_back_is_over(
+    slots: SharedSlots, engine: Engine, machine: Engine
+) -> None:
+    reserve(slots)
+    for where in (engine, machine):
+        with where.begin() as db:
+            db.execute(update(PaceRow).values(slow_until=4_000_000_000 * SECOND))
+    assert waits([reserve(slots)]) == [pytest.approx(1 / RATE, abs=ABOUT_S)]
+
+
+def test_machine__is_opened_by_many_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(open_machine, [tmp_path / "new"] * 8))) == 8
 
 
 def test_block__stops_who_has_a_turn_but_waits_for_it(slots: SharedSlots) -> None:

@@ -142,3 +142,15 @@ def test_requests__are_counted_by_route(fresh: Bench) -> None:
     assert counted["refused_429"] == {"kommo": 0, "lemonsqueezy": 0}
     fresh.control.post("/requests/reset")
     assert fresh.control.get("/requests").json()["counts"] == {}
+
+
+def test_apis__answer_at_the_root_too_with_links_that_stay_there(fresh: Bench) -> None:
+    root = "http://test"
+    leads = fresh.kommo.get(f"{root}/api/v4/leads?limit=1").json()
+    assert leads["_links"]["next"]["href"] == f"{root}/api/v4/leads?page=2&limit=1"
+    assert fresh.kommo.patch(f"{root}/api/v4/leads/10001", json={"name": "by host"}).status_code == 200
+    assert fresh.kommo.get("/leads/10001").json()["name"] == "by host"
+    assert fresh.kommo.post(f"{root}/oauth2/access_token", json={"code": "x"}).status_code == 400
+    orders = fresh.lemon_squeezy.get(f"{root}/v1/orders").json()
+    assert orders["links"]["first"].startswith(f"{root}/v1/orders?")
+    assert fresh.control.get(f"{root}/api/v4/leads").status_code == 401

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -50,6 +51,44 @@ def test_injection__apply_then_504_applies(fresh: Bench) -> None:
     fresh.control.post("/faults", json={"inject": {"api": "kommo", "method": "PATCH", "how": "apply_then_504"}})
     assert fresh.kommo.patch("/leads/10001", json={"name": "done"}).status_code == 504
     assert fresh.kommo.get("/leads/10001").json()["name"] == "done"
+
+
+def test_injection__fails_in_the_shape_of_its_api(fresh: Bench) -> None:
+    for api, client, path in (("kommo", fresh.kommo, "/account"), ("lemonsqueezy", fresh.lemon_squeezy, "/users/me")):
+        fresh.set(inject=[{"api": api, "status": 500}, {"api": api, "status": 422}])
+        server, refusal = client.get(path), client.get(path)
+        assert (server.status_code, refusal.status_code) == (500, 422)
+        if api == "kommo":
+            assert server.json().keys() == {"title", "status", "detail", "trace_id"}
+            assert (server.json()["title"], refusal.json()["title"]) == ("ErrInternalServer", "Unprocessable Entity")
+        else:
+            assert server.json().keys() == {"message", "event_id"}
+            assert refusal.json()["errors"][0]["status"] == "422"
+
+
+def test_write_then_drop__hits_every_write_until_it_is_off(fresh: Bench) -> None:
+    fresh.set(write_then_drop="504")
+    assert [fresh.kommo.patch("/leads/10001", json={"name": name}).status_code for name in "ab"] == [504, 504]
+    assert fresh.kommo.get("/leads/10001").json()["name"] == "b"
+    assert fresh.lemon_squeezy.post("/webhooks", json={}).status_code == 400
+    fresh.set(write_then_drop="off")
+    assert fresh.kommo.patch("/leads/10001", json={"name": "c"}).status_code == 200
+
+
+def test_lang__changes_the_texts_of_errors_and_nothing_else(fresh: Bench) -> None:
+    def refused() -> dict[str, Any]:
+        body: dict[str, Any] = fresh.kommo.patch("/leads/10001", json={"name": 5}).json()
+        return body
+
+    english = refused()
+    fresh.set(lang="pt")
+    portuguese = refused()
+    assert portuguese["detail"] != english["detail"]
+    (one,), (other,) = (body["validation-errors"][0]["errors"] for body in (english, portuguese))
+    assert one["detail"] != other["detail"]
+    assert (one["code"], one["path"]) == (other["code"], other["path"])
+    fresh.set(lang="en")
+    assert refused() == english
 
 
 def test_injection__drops_real_connections(server: Simulator) -> None:

@@ -61,6 +61,7 @@ def test_webhook__is_registered_listed_updated_and_removed(fresh: Bench) -> None
         ({"destination": URL}, "settings"),
         ({"destination": URL, "settings": ["odd"]}, "settings.0"),
         ({"destination": "https://müller.example", "settings": ["add_lead"]}, "destination.destination"),
+        ({"destination": "https://not-yet.invalid/hook", "settings": ["add_lead"]}, "destination.destination"),
     ],
 )
 def test_webhook__is_refused_with_a_path(fresh: Bench, given: Any, path: str) -> None:

@@ -42,7 +42,7 @@ def upgrade() -> None:
         sa.Column("access_token", sa.Text(), nullable=False),
         sa.Column("refresh_token", sa.Text(), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("code_digest", sa.Text(), nullable=False),
+        sa.Column("codes", sa.Text(), nullable=False),
         sa.Column("renewing_since", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("name"),
     )
