@@ -21,7 +21,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import Engine
 
@@ -87,7 +87,7 @@ class Environment(BaseSettings):
             return None
         key = value.get_secret_value().strip()
         if not key or not key.isascii() or not key.isprintable() or " " in key:
-            raise ValueError("has characters that no key has; copy it again")
+            raise ValueError("is empty or has characters that no key has; copy it again")
         return SecretStr(key)
 
     @field_validator("lemon_squeezy_api_url", "kommo_api_url")
@@ -265,7 +265,7 @@ def load_environment() -> Environment:
         raise ConfigError("The file .env is not UTF-8 text; save it as such") from error
     except ValidationError as error:
         missing = sorted({_name(e["loc"]) for e in error.errors() if e["type"] == "missing"})
-        wrong = sorted({f"{_name(e['loc'])} ({e['msg']})" for e in error.errors() if e["type"] != "missing"})
+        wrong = sorted({f"{_name(e['loc'])} ({_words(e)})" for e in error.errors() if e["type"] != "missing"})
         parts = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"wrong: {', '.join(wrong)}"] * bool(wrong)
         raise ConfigError(f"Settings {'; '.join(parts)}. Set them in the environment or in .env") from error
 
@@ -283,7 +283,7 @@ def parse_config(values: dict[str, Any], path: Path) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {_words(e)}" for e in error.errors(include_input=False))
         raise ConfigError(f"{path} is wrong: {faults}") from error
 
 
@@ -340,6 +340,10 @@ def _kommo_auth(environment: Environment, store: Store, pace: Pace) -> Auth:
     )
     origin = environment.kommo_origin
     return OAuth(integration, store.limits.tokens(origin, integration.client_id), origin=origin, pace=pace)
+
+
+def _words(error: ErrorDetails) -> str:
+    return error["msg"].removeprefix("Value error, ")
 
 
 def _name(loc: tuple[int | str, ...]) -> str:

@@ -93,7 +93,7 @@ def test_ban__silences_every_process_until_a_person_lifts_it(simulator: Simulato
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         assert "kommo has blocked this address (HTTP 403 page, 2" in done.stderr
     assert asked_of_kommo(simulator) == when_it_came
-    assert dealsync("unblock").stdout == f"Sending again: kommo {simulator.url}/kommo\n"
+    assert dealsync("unblock").stdout == f"Sending again: kommo {simulator.url.removeprefix('http://')}\n"
     assert dealsync("unblock").stdout == "Nothing was blocked.\n"
     assert dealsync("plan").returncode == 0
     assert asked_of_kommo(simulator) > when_it_came
