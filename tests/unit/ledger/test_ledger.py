@@ -2,19 +2,23 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from dealsync.core.models import Invoice, Link, Money, Tier
 from dealsync.core.plan import Action, DealChange, Kind, NewDeal, Note, Outcome, Plan, Review, Seen, State, Task
 from dealsync.core.planner import make_plan
 from dealsync.core.tables import Tables
 from dealsync.errors import ConfigError, RunInProgress
+from dealsync.ledger.database import open_database
 from dealsync.ledger.journal import Journal
 from dealsync.ledger.mirror import Mirror
 from dealsync.ledger.runs import LEASE, Runs, Watermark
@@ -243,3 +247,24 @@ def test_watermark__is_none_before_the_first_poll(engine: Engine) -> None:
     runs.set_watermark("orders", Watermark(NOW, 3))
     runs.set_watermark("orders", Watermark(LATER, 4))
     assert runs.watermark("orders") == Watermark(LATER, 4)
+
+
+def test_database__is_made_once_by_many_who_open_it_at_the_same_time(engine: Engine, tmp_path: Path) -> None:
+    """As when two commands are started on a machine that never ran one."""
+    if engine.dialect.name == "sqlite":
+        url = f"sqlite:///{tmp_path / 'new.db'}"
+    else:
+        url = engine.url.render_as_string(hide_password=False)
+        with engine.begin() as db:
+            db.execute(text("DROP TABLE alembic_version"))
+            Base.metadata.drop_all(db)
+    script = "import sys; from dealsync.ledger.database import open_database; open_database(sys.argv[1])"
+    started = [
+        subprocess.Popen([sys.executable, "-c", script, url], stderr=subprocess.PIPE, text=True) for _ in range(5)
+    ]
+    said = [process.communicate(timeout=60)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * 5, said
+    made = open_database(url)
+    with made.connect() as db:
+        assert compare_metadata(MigrationContext.configure(db), Base.metadata) == []
+    made.dispose()
