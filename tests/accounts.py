@@ -14,13 +14,13 @@ import pytest
 import tomlkit
 
 from dealsync import settings
-from dealsync.apis.pace import LocalSlots
 from dealsync.poll import Reach
 from dealsync.reconcile import reconcile
 from dealsync.report import Report
 from dealsync.settings import load_environment
 from dealsync.setup import SetUp, Wishes, set_up
 from dealsync.simulator.server import Simulator
+from tests.turns import LocalSlots
 
 SALES, NEW, QUALIFIED, ATTENTION, WON, LOST = 7001, 70011, 70012, 70014, 142, 143
 

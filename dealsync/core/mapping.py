@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
+from dealsync.core.assumptions import KOMMO_NUMERIC_FIELD_DECIMALS
 from dealsync.core.models import Money, Order, Subscription
 
 
@@ -23,13 +24,14 @@ class LsField:
     field_type: str
 
 
+AMOUNT = "numeric" if KOMMO_NUMERIC_FIELD_DECIMALS else "text"
 FIELDS: tuple[LsField, ...] = (
     LsField("order_id", "LS order id", "text"),
     LsField("order_number", "LS order number", "text"),
     LsField("subscription_id", "LS subscription id", "text"),
     LsField("status", "LS status", "text"),
-    LsField("amount_paid", "LS amount paid", "numeric"),
-    LsField("refunded", "LS refunded", "numeric"),
+    LsField("amount_paid", "LS amount paid", AMOUNT),
+    LsField("refunded", "LS refunded", AMOUNT),
     LsField("currency", "LS currency", "text"),
     LsField("receipt_link", "LS receipt link", "url"),
 )

@@ -2,7 +2,8 @@
 
 A turn is reserved by one atomic statement on a row that holds the latest turn handed out. The machine's row lives in
 a small SQLite file; on PostgreSQL there is a second row in the database itself, on the database's clock, for workers
-on other machines. A block lives in the database only: it outlasts restarts, and a person lifts it.
+on other machines. A block is kept in both, outlasts restarts, and is lifted by a person; that of a simulator on this
+machine is kept in the database only, so that a new simulator at the same address is not taken for the banned one.
 
 Spacing alone does not keep a limit: a request can be slow to arrive and meet the next ones there. It arrives between
 its departure and its answer, so it counts from the one until a second after the other, and no more than the API bears
@@ -59,7 +60,7 @@ LONGEST_QUEUE = 40
 LONGEST_FLIGHT = 30 * SECOND
 """Longer than any request lasts before it times out."""
 LONGEST_HOLD = 3600 * SECOND
-"""Likewise for what an API asked for."""
+"""More than an API can have asked for: a hold further ahead was noted before a clock was set back."""
 
 
 class SharedSlots:
@@ -71,7 +72,6 @@ class SharedSlots:
         """`most_in_a_second` is what the API bears; None where the spacing keeps far enough from it."""
         self._name = name
         self._most = most_in_a_second
-        # A real service bans this machine's address; a simulator's ban ends with the simulator.
         self._blocks = [Blocks(database)] if _is_local(name) else [Blocks(machine), Blocks(database)]
         self._machine = _Row(machine, name, round(SECOND / per_second))
         self._shared = _Row(database, name, round(SECOND / per_second)) if _has_a_server(database) else None

@@ -5,10 +5,11 @@ from typing import Any
 
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.lemonsqueezy.client import LemonSqueezy
-from dealsync.apis.pace import LocalSlots, Pace
+from dealsync.apis.pace import Pace
 from dealsync.apis.transport import FixedToken
 from dealsync.simulator.server import Simulator
 from tests.contract.cassettes import secrets_of
+from tests.turns import LocalSlots
 
 NO_TOKEN_IN_CASSETTES = "replayed"  # the header is not recorded, so any value replays
 QUICK = 1000

@@ -13,10 +13,11 @@ import pytest
 
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.lemonsqueezy.client import LemonSqueezy
-from dealsync.apis.pace import LocalSlots, Pace
+from dealsync.apis.pace import Pace
 from dealsync.apis.transport import FixedToken
 from tests.contract.apis import Apis
 from tests.contract.cassettes import secrets_of
+from tests.turns import LocalSlots
 
 Api = Literal["lemonsqueezy", "kommo"]
 NEEDED: dict[Api, tuple[str, ...]] = {

@@ -159,10 +159,10 @@ class OAuth:
         }
         try:
             answer = await self._transport.write("POST", PATH, body, authorised=False)
-        except Rejected as error:
+        except (Rejected, Unauthorized) as error:
             self._vault.release()
             raise Unauthorized(f"Kommo refused {what}: {error}; {NEW_CODE}", status=error.status) from error
-        except (Unreachable, Unauthorized, Banned):
+        except (Unreachable, Banned):
             self._vault.release(unsent_code)
             raise
         pair = self._pair(answer)

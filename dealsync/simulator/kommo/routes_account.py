@@ -7,13 +7,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dealsync.simulator.assumptions import DELETED_PIPELINE_STATUS, REFUSED_SETUP_STATUS
+from dealsync.simulator.assumptions import DELETED_PIPELINE_STATUS, REFUSED_SETUP_STATUS, ROLE_NEEDS_ADMIN
 from dealsync.simulator.kommo import views, wire
-from dealsync.simulator.kommo.endpoints import Endpoints, admin_only, answering
+from dealsync.simulator.kommo.endpoints import Endpoints, Handler, admin_only, answering
 from dealsync.simulator.kommo.items import Prepare, write_batch, write_one
 from dealsync.simulator.kommo.pipelines import MAX_PIPELINES, MAX_STATUSES, Kept, PipelineWriter
 from dealsync.simulator.table import Record
 from dealsync.simulator.world import World
+
+
+def for_roles(handler: Handler) -> Handler:
+    """Guard roles as users are guarded, if they are."""
+    return admin_only(handler) if ROLE_NEEDS_ADMIN else handler
 
 
 class AccountRoutes(Endpoints):
@@ -86,17 +91,17 @@ class AccountRoutes(Endpoints):
         return wire.hal(views.user_view(user, wire.api_root(request), wire.with_values(request)))
 
     @answering
-    @admin_only
+    @for_roles
     async def roles(self, request: Request) -> Response:
-        """GET /roles (admin only)."""
+        """GET /roles."""
         address = f"{wire.api_root(request)}/roles"
         page = wire.page_of(request, self._faults)
         return wire.counted_page(request, page, "roles", views.linked_rows(self._account.roles.values(), address))
 
     @answering
-    @admin_only
+    @for_roles
     async def role(self, request: Request) -> Response:
-        """GET /roles/{id} (admin only)."""
+        """GET /roles/{id}."""
         return self._single(request, self._account.roles, f"{wire.api_root(request)}/roles")
 
     # --- pipelines --------------------------------------------------------------------------------

@@ -69,11 +69,6 @@ def error(status: int, title: str, detail: str, pointer: str | None = None) -> R
     return ApiError(status, title, (detail, pointer)).response()
 
 
-def unprocessable(detail: str, pointer: str) -> ApiError:
-    """Return the refusal of one value."""
-    return ApiError(422, UNPROCESSABLE, (detail, pointer))
-
-
 def server_error(status: int) -> Response:
     """Return the body seen with a random 500, which is no error document (4)."""
     body = {"message": "An unexpected error occurred.", "event_id": "0" * 32}

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.lemonsqueezy.client import LemonSqueezy
-from dealsync.apis.pace import LocalSlots, Pace
+from dealsync.apis.pace import Pace
 from dealsync.apis.transport import ATTEMPTS, FixedToken, Transport
 from dealsync.core.turns import LONGEST_WAIT_S
 from dealsync.errors import AnswerLost, ApiError, Banned, Rejected, Unauthorized, UnexpectedAnswer, Unreachable
+from tests.turns import LocalSlots
 from tests.unit.apis.wire import Answer, Wire, connect, now_s, run
 
 TOKEN = "token-nobody-may-see"

@@ -11,10 +11,11 @@ from hypothesis import given
 from dealsync.apis.kommo import normalise
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.kommo.normalise import Account, CustomField, Status, User, Written
-from dealsync.apis.pace import LocalSlots, Pace
+from dealsync.apis.pace import Pace
 from dealsync.apis.transport import FixedToken
 from dealsync.core.models import Contact, Deal
 from dealsync.errors import AnswerLost, UnexpectedAnswer
+from tests.turns import LocalSlots
 from tests.unit.apis import samples
 from tests.unit.apis.damage import EMAIL, UNSTORABLE_TEXTS, built, damaged, unstorable
 from tests.unit.apis.wire import connect, run

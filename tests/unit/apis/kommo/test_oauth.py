@@ -12,11 +12,12 @@ from sqlalchemy import Engine
 
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.kommo.oauth import LOST_AFTER, MARGIN, Integration, OAuth
-from dealsync.apis.pace import LocalSlots, Pace
+from dealsync.apis.pace import Pace
 from dealsync.core.tokens import TokenPair
 from dealsync.errors import AnswerLost, Banned, Unauthorized, Unreachable
 from dealsync.ledger.database import open_database
 from dealsync.ledger.tokens import Tokens
+from tests.turns import LocalSlots
 from tests.unit.apis.wire import Answer, Wire, connect
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -191,8 +192,11 @@ async def test_refused_code__leaves_the_present_pair_alone(
         assert await auth(vault, clock, code=code).token() == "a1", "no code is sent twice"
 
 
-async def test_refused_code__is_not_sent_again(monkeypatch: pytest.MonkeyPatch, vault: Tokens, clock: Clock) -> None:
-    wire = connect(monkeypatch, refused("Authorization code has expired"), pair(2))
+@pytest.mark.parametrize("status", [400, 401, 403])
+async def test_refused_code__is_not_sent_again(
+    monkeypatch: pytest.MonkeyPatch, vault: Tokens, clock: Clock, status: int
+) -> None:
+    wire = connect(monkeypatch, httpx.Response(status, json={"detail": "no", "status": status}), pair(2))
     with pytest.raises(Unauthorized, match="refused KOMMO_AUTH_CODE"):
         await auth(vault, clock).token()
     with pytest.raises(Unauthorized, match="no code that was not sent before"):

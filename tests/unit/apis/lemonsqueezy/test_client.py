@@ -11,8 +11,9 @@ import pytest
 from dealsync.apis.lemonsqueezy.client import LemonSqueezy
 from dealsync.apis.lemonsqueezy.pages import Page
 from dealsync.apis.lemonsqueezy.values import NewCheckout
-from dealsync.apis.pace import LocalSlots, Pace
+from dealsync.apis.pace import Pace
 from dealsync.errors import AnswerLost, ConfigError, Rejected, UnexpectedAnswer, Unreachable
+from tests.turns import LocalSlots
 from tests.unit.apis import samples
 from tests.unit.apis.wire import Wire, connect, run
 
