@@ -15,19 +15,17 @@ import numpy as np
 import pandas as pd
 
 from dealsync.core.mapping import FIELD_KEYS
+from dealsync.core.owners import Owners, RotaUser
 from dealsync.core.planner import make_plan
-from dealsync.core.policy import Policy
+from dealsync.core.policy import Funnel, Policy
 from dealsync.core.tables import (
-    CONTACT_EMAIL_COLUMNS,
-    LEAD_CONTACT_COLUMNS,
-    LEDGER_COLUMNS,
-    SUBSCRIPTION_COLUMNS,
     Tables,
 )
+from tests.builders import World
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 SIZES = (10_000, 100_000)
-POLICY = Policy("1", False, frozenset({1}), 1, 3, 4, "USD", (501,), notify_since=NOW)
+POLICY = Policy(frozenset({"1"}), False, (Funnel(1, 3, 4),), "USD", Owners(users=(RotaUser(501),)), notify_since=NOW)
 
 
 def build(size: int) -> Tables:
@@ -40,7 +38,9 @@ def build(size: int) -> Tables:
          "refunded_minor": 0, "currency": "USD", "user_email": ids + "@example.com", "user_name": "B",
          "product_name": "Pro", "variant_name": "Yearly", "variant_id": "31", "quantity": 1, "test_mode": False,
          "created_at": then, "updated_at": then, "refunded_at": pd.Series(pd.NaT, index=ids.index, dtype=then.dtype),
-         "receipt_url": pd.Series(None, index=ids.index, dtype="str")}
+         "receipt_url": pd.Series(None, index=ids.index, dtype="str"), "identifier": ids, "customer_id": ids,
+         "product_id": "21", "subtotal_minor": pd.Series(49000, index=ids.index, dtype="Int64"), "discount_minor": 0,
+         "tax_minor": 0, "setup_fee_minor": 0}
     )  # fmt: skip
     stored = {"order_id": ids, "order_number": ids, "status": "paid", "amount_paid": "490", "currency": "USD"}
     deals = pd.DataFrame(
@@ -50,15 +50,21 @@ def build(size: int) -> Tables:
          "written": pd.Series("{}", index=ids.index, dtype="str"),
          **{f"ls_{key}": stored.get(key, pd.Series(None, index=ids.index, dtype="str")) for key in FIELD_KEYS}}
     )  # fmt: skip
+    none = World().tables()
     links = pd.DataFrame({"order_id": ids, "lead_id": np.arange(size), "tier": "field", "evidence": "x"})
     return Tables(
         orders=orders,
-        subscriptions=_empty(SUBSCRIPTION_COLUMNS),
+        subscriptions=none.subscriptions,
         deals=deals,
-        contact_emails=_empty(CONTACT_EMAIL_COLUMNS).astype({"contact_id": "int64"}),
-        lead_contacts=_empty(LEAD_CONTACT_COLUMNS).astype("int64"),
+        contact_emails=none.contact_emails,
+        lead_contacts=none.lead_contacts,
         links=links,
-        ledger=_empty(LEDGER_COLUMNS),
+        ledger=none.ledger,
+        hints=none.hints,
+        checkouts=none.checkouts,
+        merges=none.merges,
+        decisions=none.decisions,
+        customers=none.customers,
     )
 
 
@@ -80,10 +86,6 @@ def main() -> None:
     print(f"{'orders':>10} {'actions':>10} {'one plan':>11} {'peak':>12}", flush=True)
     for size in SIZES:
         subprocess.run([sys.executable, "-m", "benchmarks.planning", str(size)], check=True)  # noqa: S603
-
-
-def _empty(columns: list[str]) -> pd.DataFrame:
-    return pd.DataFrame({name: pd.Series(dtype="bool" if name == "test_mode" else "str") for name in columns})
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -10,11 +10,15 @@ from typing import TypeVar
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.kommo.normalise import Account, CustomField, Pipeline, Status, User
 from dealsync.core.mapping import FIELDS
-from dealsync.core.policy import Policy
+from dealsync.core.owners import Absences, Owners, RotaUser
+from dealsync.core.policy import Funnel, Policy
+from dealsync.core.products import ProductRule
 from dealsync.errors import ConfigError
-from dealsync.settings import Config, NameOrId, Settings
+from dealsync.settings import Config, FunnelSection, NameOrId, ProductSection, RotaEntry, Settings
 
 T = TypeVar("T")
+FREE_TEXT = frozenset({"text", "textarea", "url", "tracking_data", "numeric"})
+"""Kommo's types of fields that custom data can be written into. Source: Kommo reference, "Custom field values"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +57,20 @@ async def read_account(kommo: Kommo) -> AccountView:
 def resolve(settings: Settings, view: AccountView) -> Directory:
     """Return the policy for this account. Raises ConfigError naming what does not exist, and what does."""
     config = settings.config
-    pipeline = find_pipeline(view.pipelines, config.kommo.pipeline)
+    watched = find_funnels(view.pipelines, config)
+    field_ids = find_fields(view.fields, config)
+    store_ids = frozenset({settings.environment.lemon_squeezy_store_id, *config.lemon_squeezy.stores})
+    custom = find_custom_fields(view.fields, config, field_ids)
     policy = Policy(
-        store_id=settings.environment.lemon_squeezy_store_id,
+        store_ids=store_ids,
         test_mode=settings.environment.is_test_mode,
-        pipeline_ids=frozenset({pipeline.pipeline_id}),
-        home_pipeline_id=pipeline.pipeline_id,
-        invoice_status_id=find_status(pipeline, config.kommo.invoice_status, "invoice_status").status_id,
-        attention_status_id=find_status(pipeline, config.kommo.attention_status, "attention_status").status_id,
+        funnels=tuple(funnel for funnel, _ in watched),
         account_currency=view.account.currency,
-        owners=_active_owners(config, view.users),
+        owners=find_owners(view.users, config),
+        products=find_products([pipeline for _, pipeline in watched], config, store_ids),
+        custom_fields={key: field.field_id for key, field in custom.items()},
+        numeric_fields=frozenset(field.field_id for field in custom.values() if field.field_type == "numeric"),
+        self_serve_tag=config.self_serve.tag,
         locale=config.texts.locale,
         window=timedelta(days=config.matching.window_days),
         max_auto_amount=config.matching.max_auto_amount,
@@ -72,21 +80,120 @@ def resolve(settings: Settings, view: AccountView) -> Directory:
         stuck_after=timedelta(hours=config.policy.stuck_after_hours),
         notify_since=config.policy.notify_since,
     )
-    return Directory(policy, find_fields(view.fields, config), view.account.subdomain)
+    return Directory(policy, field_ids, view.account.subdomain)
 
 
-def find_pipeline(pipelines: Iterable[Pipeline], wanted: NameOrId) -> Pipeline:
-    """Return the pipeline of that name (case does not matter) or id."""
+def find_funnels(pipelines: Sequence[Pipeline], config: Config) -> list[tuple[Funnel, Pipeline]]:
+    """Return what is watched, the home pipeline first. Raises ConfigError, also for a pipeline named twice."""
+    watched = [_funnel(pipelines, config.kommo, "kommo")]
+    for number, section in enumerate(config.pipelines):
+        found = _funnel(pipelines, section, f"pipelines.{number}")
+        if found[0].pipeline_id in {funnel.pipeline_id for funnel, _ in watched}:
+            raise ConfigError(
+                f"dealsync.toml: pipelines.{number}.pipeline = {section.pipeline!r} is watched already; take it out"
+            )
+        watched.append(found)
+    return watched
+
+
+def _funnel(pipelines: Iterable[Pipeline], section: FunnelSection, key: str) -> tuple[Funnel, Pipeline]:
+    pipeline = find_pipeline(pipelines, section.pipeline, f"{key}.pipeline")
+    invoice = find_status(pipeline, section.invoice_status, f"{key}.invoice_status")
+    attention = find_status(pipeline, section.attention_status, f"{key}.attention_status")
+    return Funnel(pipeline.pipeline_id, invoice.status_id, attention.status_id), pipeline
+
+
+def find_pipeline(pipelines: Iterable[Pipeline], wanted: NameOrId, key: str = "kommo.pipeline") -> Pipeline:
+    """Return the pipeline of that name (case does not matter) or id; `key` is the setting that names it."""
     known = list(pipelines)
     found = [p for p in known if means(wanted, p.pipeline_id, p.name)]
-    return _only(found, f"kommo.pipeline = {wanted!r}", (f"{p.name} ({p.pipeline_id})" for p in known))
+    return _only(found, f"{key} = {wanted!r}", _named(known))
 
 
 def find_status(pipeline: Pipeline, wanted: NameOrId, key: str) -> Status:
     """Return the status of that name or id in a pipeline; one that a deal can be moved to."""
     known = [s for s in pipeline.statuses if s.accepts_deals]
     found = [s for s in known if means(wanted, s.status_id, s.name)]
-    return _only(found, f"kommo.{key} = {wanted!r}", (f"{s.name} ({s.status_id})" for s in known))
+    return _only(found, f"{key} = {wanted!r}", (f"{s.name} ({s.status_id})" for s in known))
+
+
+def find_products(watched: Sequence[Pipeline], config: Config, store_ids: Collection[str]) -> tuple[ProductRule, ...]:
+    """Return the product mapping. Raises ConfigError for stores and pipelines that are not watched."""
+    return tuple(
+        _product(section, f"products.{number}", watched, store_ids) for number, section in enumerate(config.products)
+    )
+
+
+def _product(section: ProductSection, key: str, watched: Sequence[Pipeline], store_ids: Collection[str]) -> ProductRule:
+    if section.store and section.store not in store_ids:
+        raise ConfigError(
+            f"dealsync.toml: {key}.store = {section.store} is not watched; those that are: "
+            f"{', '.join(sorted(store_ids))}. Add it to lemon_squeezy.stores"
+        )
+    pipeline = None if section.pipeline is None else _watched(watched, section.pipeline, f"{key}.pipeline")
+    attention = None
+    if pipeline is not None and section.attention_status is not None:
+        attention = find_status(pipeline, section.attention_status, f"{key}.attention_status").status_id
+    return ProductRule(
+        store_id=section.store,
+        product_id=section.product,
+        variant_id=section.variant,
+        pipeline_id=pipeline.pipeline_id if pipeline else None,
+        attention_status_id=attention,
+        tag=section.tag,
+        name=section.name,
+    )
+
+
+def _watched(watched: Sequence[Pipeline], wanted: NameOrId, key: str) -> Pipeline:
+    if not any(means(wanted, p.pipeline_id, p.name) for p in watched):
+        raise ConfigError(
+            f"dealsync.toml: {key} = {wanted!r} is not watched; those that are: {', '.join(_named(watched))}. "
+            "Name one of them, or add it as [[pipelines]]"
+        )
+    return find_pipeline(watched, wanted, key)
+
+
+def find_owners(users: Iterable[User], config: Config) -> Owners:
+    """Return who gets self-serve deals; inactive users are passed over.
+
+    A zone whose users are all inactive is none. Raises ConfigError for ids that the account does not know.
+    """
+    section, known = config.owners, {user.user_id: user.is_active for user in users}
+    away: dict[int, Absences] = {}
+    for number, absence in enumerate(section.absences):
+        _ensure_known(absence.user, f"owners.absences.{number}.user", known)
+        away[absence.user] = (*away.get(absence.user, ()), (absence.first, absence.last))
+    if section.default is not None:
+        _ensure_known(section.default, "owners.default", known)
+    zones = {zone: _rota(rota, f"owners.zones.{zone}", known, away) for zone, rota in section.zones.items()}
+    return Owners(
+        strategy=section.strategy,
+        users=_rota(section.users, "owners.users", known, away),
+        default=section.default if section.default is not None and known[section.default] else None,
+        zone_by=section.zone_by,
+        zones={zone: rota for zone, rota in zones.items() if rota},
+        default_absences=away.get(section.default, ()) if section.default is not None else (),
+    )
+
+
+def _rota(
+    entries: Iterable[RotaEntry], key: str, known: Mapping[int, bool], away: Mapping[int, Absences]
+) -> tuple[RotaUser, ...]:
+    rota = []
+    for entry in entries:
+        _ensure_known(entry.id, key, known)
+        if known[entry.id]:
+            rota.append(RotaUser(entry.id, entry.weight, away.get(entry.id, ())))
+    return tuple(rota)
+
+
+def _ensure_known(user_id: int, key: str, known: Mapping[int, bool]) -> None:
+    if user_id not in known:
+        active = ", ".join(str(other) for other, is_active in known.items() if is_active)
+        raise ConfigError(
+            f"dealsync.toml: {key} names user {user_id}, whom Kommo does not know; its active users: {active}"
+        )
 
 
 def find_fields(fields: Sequence[CustomField], config: Config) -> dict[str, int]:
@@ -103,10 +210,32 @@ def find_field(fields: Iterable[CustomField], wanted: NameOrId | None) -> int | 
     return min((f.field_id for f in fields if wanted is not None and means(wanted, f.field_id, f.name)), default=None)
 
 
-def _active_owners(config: Config, users: Iterable[User]) -> tuple[int, ...]:
-    """The configured users that are active, in the configured order; a deleted or inactive one is passed over."""
-    active = {u.user_id for u in users if u.is_active}
-    return tuple(user_id for user_id in config.owners.users if user_id in active)
+def find_custom_fields(
+    fields: Sequence[CustomField], config: Config, field_ids: Mapping[str, int]
+) -> dict[str, CustomField]:
+    """Return the fields that custom data goes into, by its key. Raises ConfigError for one that cannot take it."""
+    found: dict[str, CustomField] = {}
+    taken = {field_id: f"fields.{key}" for key, field_id in field_ids.items()}
+    for key, wanted in config.self_serve.fields.items():
+        setting = f"self_serve.fields.{key}"
+        field = _free_text(fields, wanted, setting)
+        if field.field_id in taken:
+            raise ConfigError(
+                f"dealsync.toml: {setting} = {wanted!r} is the field of {taken[field.field_id]}; name another one"
+            )
+        found[key], taken[field.field_id] = field, setting
+    return found
+
+
+def _free_text(fields: Sequence[CustomField], wanted: NameOrId, setting: str) -> CustomField:
+    able = [f for f in fields if f.field_type in FREE_TEXT]
+    field_id = find_field(able, wanted)
+    if field_id is not None:
+        return next(f for f in able if f.field_id == field_id)
+    other = next((f for f in fields if means(wanted, f.field_id, f.name)), None)
+    problem = f"is of type {other.field_type}, which holds no free text" if other else "names no field of Kommo's deals"
+    known = ", ".join(f"{f.name} ({f.field_id})" for f in able) or "none"
+    raise ConfigError(f"dealsync.toml: {setting} = {wanted!r} {problem}. Those that could take it: {known}")
 
 
 def means(wanted: NameOrId, item_id: int, name: str) -> bool:
@@ -114,6 +243,10 @@ def means(wanted: NameOrId, item_id: int, name: str) -> bool:
     if isinstance(wanted, int):
         return wanted == item_id
     return wanted.strip().casefold() == name.strip().casefold()
+
+
+def _named(pipelines: Iterable[Pipeline]) -> list[str]:
+    return [f"{p.name} ({p.pipeline_id})" for p in pipelines]
 
 
 def _only(found: list[T], setting: str, known: Iterable[str]) -> T:

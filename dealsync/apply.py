@@ -134,15 +134,21 @@ async def _write(run: Run, actions: Sequence[Action], kind: Kind, lead_ids: Mapp
     """Notes or tasks. One whose deal could not be created stays planned and is sent when there is one."""
     parcels = []
     for action in actions:
-        lead_id = action.lead_id or lead_ids.get(f"{action.source}:deal")
-        if lead_id is None or action.kind is not kind:
+        if action.kind is not kind:
             continue
-        if isinstance(action.change, Note):
+        lead_id = action.lead_id or lead_ids.get(f"{action.source}:deal")
+        if lead_id is None and not _hangs_on_nothing(action):
+            continue
+        if isinstance(action.change, Note) and lead_id is not None:
             parcels.append(Parcel(action.key, render.note(lead_id, action.change, action.key), (action,), lead_id))
         elif isinstance(action.change, Task):
             parcels.append(Parcel(action.key, render.task(lead_id, action.change, action.key), (action,), lead_id))
     create = run.kommo.create_notes if kind is Kind.NOTE else run.kommo.create_tasks
     return _outcomes(await _deliver(run, parcels, _creating(create), f"{kind}s"))
+
+
+def _hangs_on_nothing(action: Action) -> bool:
+    return isinstance(action.change, Task) and not action.change.on_deal
 
 
 def _creating(create: Callable[[Sequence[dict[str, Any]]], Awaitable[dict[str, int]]]) -> Call:

@@ -53,6 +53,7 @@ async def look_up(run: Run, doubts: Sequence[Doubt]) -> Settled:
         *await _changes(run, [a for a in actions if a.lead_id is not None and isinstance(a.change, DealChange)]),
         *await _texts(_of(actions, Kind.NOTE), run.kommo.notes_of),
         *await _texts(_of(actions, Kind.TASK), run.kommo.tasks_of),
+        *await _loose_tasks(run.kommo, _of(actions, Kind.TASK), since),
     ]
     made = {o.key: o.lead_id for o in outcomes if o.state is State.APPLIED}
     links = tuple(new_deal_link(a, made[a.key]) for a in _of(actions, Kind.CREATE_DEAL) if made.get(a.key))
@@ -149,11 +150,22 @@ async def _texts(actions: Sequence[Action], read: Callable[[int], Awaitable[list
     outcomes: list[Outcome] = []
     for lead_id in sorted({a.lead_id for a in actions if a.lead_id}):
         written = await read(lead_id)
-        for action in (a for a in actions if a.lead_id == lead_id):
-            mark = reference(action.key)
-            found = next((w.id for w in written if w.text.rstrip().endswith(mark)), None)
-            outcomes.append(_outcome(action, result_id=found, lead_id=lead_id))
+        mine = (a for a in actions if a.lead_id == lead_id)
+        outcomes += [_outcome(action, result_id=_find(action, written), lead_id=lead_id) for action in mine]
     return outcomes
+
+
+async def _loose_tasks(kommo: Kommo, actions: Sequence[Action], since: datetime) -> list[Outcome]:
+    """Tasks that hang on no deal."""
+    loose = [a for a in actions if a.lead_id is None]
+    written = await kommo.newest_tasks(since=since) if loose else []
+    return [_outcome(action, result_id=_find(action, written)) for action in loose]
+
+
+def _find(action: Action, written: Iterable[Written]) -> int | None:
+    """Return the id of the note or task that ends in an action's reference."""
+    mark = reference(action.key)
+    return next((w.id for w in written if w.text.rstrip().endswith(mark)), None)
 
 
 def _outcome(action: Action, *, result_id: int | None, lead_id: int | None = None) -> Outcome:

@@ -30,6 +30,26 @@ class UnsafePlan(DealsyncError):
     exit_code = 3
 
 
+class UnknownReview(DealsyncError):
+    """No such review waits for a person. The message names those that do."""
+
+
+class AlreadyDecided(DealsyncError):
+    """A person decided this review before, and differently. The first decision stands."""
+
+    exit_code = 3
+
+
+class AlreadyPlaced(DealsyncError):
+    """The payment has a deal that is there, so none is made for it. Name another deal, or leave it where it is."""
+
+    exit_code = 3
+
+
+class UnknownDeal(DealsyncError):
+    """A person named a deal that Kommo does not have."""
+
+
 class RunFailed(DealsyncError):
     """The run went through, but some records could not be written. The report names each of them."""
 

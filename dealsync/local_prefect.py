@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from dealsync.errors import DemoError
@@ -83,12 +84,12 @@ class LocalPrefect:
         if not script.exists():
             raise DemoError(f"There is no {script}: run this from a checkout of dealsync")
         with self._program("serve", [str(script)], environment, folder) as process:
-            self._wait_until("the served flows", process, lambda: self._deployment("reconcile") is not None)
+            self._wait_until("the served flows", process, lambda: all(map(self.deployment, _declared())))
             yield
 
     def run_deployment(self, name: str, parameters: Mapping[str, Any], *, timeout_s: float = 90) -> FlowRun:
         """Trigger a deployment as the UI does, wait for its end, and return it. Raises DemoError."""
-        deployment = self._deployment(name)
+        deployment = self.deployment(name)
         if deployment is None:
             raise DemoError(f"Prefect has no deployment {name}")
         wanted = {"parameters": dict(parameters), "idempotency_key": uuid.uuid4().hex}
@@ -113,9 +114,10 @@ class LocalPrefect:
         rows = self._ask("POST", "/artifacts/filter", wanted)
         return {row["key"]: row["data"] for row in rows if row["key"]}
 
-    def _deployment(self, name: str) -> dict[str, Any] | None:
-        response = self._http.get(f"/deployments/name/reconcile/{name}")
-        return response.json() if response.is_success else None
+    def deployment(self, name: str) -> dict[str, Any] | None:
+        """Return a deployment as Prefect's API shows it; None if there is none of that name."""
+        response = self._http.post("/deployments/filter", json={"deployments": {"name": {"any_": [name]}}})
+        return next(iter(response.json()), None) if response.is_success else None
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Send a request that may be repeated: a young or busy server answers 503 for moments."""
@@ -167,6 +169,13 @@ class LocalPrefect:
     def _tail(self, name: str) -> str:
         text = (self.home / f"{name}.log").read_text(encoding="utf-8", errors="replace")
         return "\n".join(text.splitlines()[-15:])
+
+
+def _declared() -> list[str]:
+    """The names of the deployments in `prefect.yaml`."""
+    return [
+        entry["name"] for entry in yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    ]
 
 
 def _free_port() -> int:

@@ -6,7 +6,7 @@ from dealsync.core import planner
 from dealsync.core.plan import Action, Plan
 from dealsync.core.tables import Tables
 from dealsync.ledger.runs import utc_now
-from dealsync.poll import read_deals
+from dealsync.poll import read_countries, read_deals, read_merges
 from dealsync.run import Run
 
 
@@ -14,12 +14,11 @@ async def make_plan(run: Run) -> Plan:
     """Return what is to be done. Changes nothing. Raises Unreachable.
 
     A list of recent changes lags, so after an incremental poll every deal that the plan would change is read once
-    more by id, and what a person did meanwhile is planned for.
+    more by id, and what a person did meanwhile is planned for. What else the planner misses is read, too.
     """
     run.progress("Comparing")
     plan = _plan(run)
-    while stale := {a.lead_id for a in plan.actions if a.lead_id is not None} - run.deals_read:
-        await read_deals(run, stale)
+    while await _read_what_is_missing(run, plan):
         plan = _plan(run)
     return plan
 
@@ -30,8 +29,23 @@ def record_intent(run: Run, plan: Plan) -> tuple[Action, ...]:
     return run.store.journal.record(plan, run.run_id, utc_now())
 
 
+async def _read_what_is_missing(run: Run, plan: Plan) -> bool:
+    """Read what the plan rests on and this run has not read; False when there is nothing to read."""
+    asked = plan.questions
+    stale = ({a.lead_id for a in plan.actions if a.lead_id is not None} | asked.lead_ids) - run.deals_read
+    gone = asked.gone_lead_ids - run.merges_sought
+    customers = asked.customer_ids - run.customers_read
+    if stale:
+        await read_deals(run, stale)
+    if gone:
+        await read_merges(run, gone)
+    if customers:
+        await read_countries(run, customers)
+    return bool(stale or gone or customers)
+
+
 def _plan(run: Run) -> Plan:
-    mirror, journal = run.store.mirror, run.store.journal
+    mirror, journal, evidence = run.store.mirror, run.store.journal, run.store.evidence
     tables = Tables(
         orders=mirror.orders(),
         subscriptions=mirror.subscriptions(),
@@ -40,5 +54,10 @@ def _plan(run: Run) -> Plan:
         lead_contacts=mirror.lead_contacts(),
         links=journal.links(),
         ledger=journal.entries(),
+        hints=evidence.hints(),
+        checkouts=evidence.checkouts(),
+        merges=evidence.merges(),
+        decisions=run.store.reviews.decisions(),
+        customers=evidence.customers(),
     )
     return planner.make_plan(tables, run.directory.policy, run.started_at, journal.unfinished())

@@ -13,17 +13,19 @@ from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from dealsync.apis.lemonsqueezy.client import Pages
 from dealsync.apis.lemonsqueezy.pages import Dated
+from dealsync.checkouts import issued
 from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_LIST_OVERLAP, KOMMO_READ_LAG, LS_PAGE_SIZE
-from dealsync.errors import ConfigError, FiltersIgnored
-from dealsync.ledger.runs import Watermark
+from dealsync.errors import ConfigError, FiltersIgnored, Rejected
+from dealsync.ledger.runs import Watermark, utc_now
 from dealsync.run import Run
 
 REFUND_WINDOW = timedelta(days=120)
 """How old an order may be and still be refunded: the deep poll reads so far back."""
+MERGES = "merges"
 SLICES = 24
 """In how many polls all older pages are read again: hourly ones see every silent change within a day."""
 
@@ -38,30 +40,58 @@ class Reach:
     since: datetime | None = None
 
 
-async def poll_lemon_squeezy(run: Run, reach: Reach) -> int:
-    """Bring orders, subscriptions and invoices of the store up to date; return how many objects were read.
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[Row]):
+    """One list of one store: how it is read and kept, and how far back its objects may still change in silence."""
 
-    The three lists are walked at the same time and share one rate. Raises Unauthorized, Unreachable; what was read
-    until then is kept, and the watermark stays.
+    name: str
+    store_id: str
+    pages: Callable[..., Pages[Row]]
+    keep: Callable[[Sequence[Row]], None]
+    window: timedelta | None = None
+
+    @property
+    def watermark(self) -> str:
+        """The name under which it is remembered how far it was polled."""
+        return f"{self.name}:{self.store_id}"
+
+
+async def poll_lemon_squeezy(run: Run, reach: Reach) -> int:
+    """Bring the stores' orders, subscriptions, invoices and checkouts up to date; return how many objects were read.
+
+    The lists are walked at the same time and share one rate. Raises Unauthorized, Unreachable; what was read until
+    then is kept, and the watermark stays.
     """
-    client, store_id, mirror = run.lemon_squeezy, run.directory.policy.store_id, run.store.mirror
+    client, mirror = run.lemon_squeezy, run.store.mirror
+    store_ids = sorted(run.directory.policy.store_ids)
     count = await side_by_side(
-        _walk(run, reach, "orders", client.orders, store_id, mirror.keep_orders, REFUND_WINDOW),
-        _walk(run, reach, "subscriptions", client.subscriptions, store_id, mirror.keep_subscriptions, None),
-        _walk(run, reach, "invoices", client.invoices, store_id, mirror.keep_invoices, REFUND_WINDOW),
+        *(_walk(run, reach, Listed("orders", i, client.orders, mirror.keep_orders, REFUND_WINDOW)) for i in store_ids),
+        *(
+            _walk(run, reach, Listed("subscriptions", i, client.subscriptions, mirror.keep_subscriptions))
+            for i in store_ids
+        ),
+        *(
+            _walk(run, reach, Listed("invoices", i, client.invoices, mirror.keep_invoices, REFUND_WINDOW))
+            for i in store_ids
+        ),
+        *(_walk_checkouts(run, reach, i) for i in store_ids),
     )
-    if not mirror.has_orders_of(store_id):
-        await _explain_silence(run)
+    if silent := [store_id for store_id in store_ids if not mirror.has_orders_of(store_id)]:
+        await _explain_silence(run, silent)
     return count
 
 
-async def _explain_silence(run: Run) -> None:
+async def _explain_silence(run: Run, silent: Sequence[str]) -> None:
     """A store without a single order is new, or not the one that was meant."""
-    store_id, stores = run.directory.policy.store_id, await run.lemon_squeezy.stores()
-    if store_id not in {store.id for store in stores}:
-        known = ", ".join(f"{store.name} ({store.id})" for store in stores) or "none"
-        raise ConfigError(f"LEMON_SQUEEZY_STORE_ID = {store_id} is not a store of this key, which sees: {known}")
-    run.remarks.append(f"Store {store_id} has no orders yet.")
+    stores = await run.lemon_squeezy.stores()
+    known = ", ".join(f"{store.name} ({store.id})" for store in stores) or "none"
+    for store_id in silent:
+        if store_id not in {store.id for store in stores}:
+            raise ConfigError(
+                f"Store {store_id} (LEMON_SQUEEZY_STORE_ID or lemon_squeezy.stores) is not a store of this key, which "
+                f"sees: {known}"
+            )
+        run.remarks.append(f"Store {store_id} has no orders yet.")
     if await run.lemon_squeezy.key_is_test_mode() != run.directory.policy.test_mode:
         run.remarks.append("LEMON_SQUEEZY_API_KEY is a key of the other mode (test or live) than DEALSYNC_MODE.")
 
@@ -81,31 +111,37 @@ async def side_by_side(*walks: Coroutine[None, None, int]) -> int:
     return sum(task.result() for task in tasks)
 
 
-async def _walk(
-    run: Run,
-    reach: Reach,
-    name: str,
-    pages: Callable[..., Pages[Row]],
-    store_id: str,
-    keep: Callable[[Sequence[Row]], None],
-    window: timedelta | None,
-) -> int:
+async def _walk(run: Run, reach: Reach, listed: Listed[Row]) -> int:
     """Read a newest-first list back to where it is known; then its share of the older pages."""
-    mark = run.store.runs.watermark(name)
-    stop_at = _stop_at(run, reach, mark, window)
+    mark = run.store.runs.watermark(listed.watermark)
+    stop_at = _stop_at(run, reach, mark, listed.window)
     count = number = last = 0
-    async with aclosing(pages(store_id, since=stop_at)) as walk:
+    async with aclosing(listed.pages(listed.store_id, since=stop_at)) as walk:
         async for page in walk:
-            keep(page.rows)
+            listed.keep(page.rows)
             count, number, last = count + len(page.rows), page.number, page.last
-            run.progress(f"Lemon Squeezy {name}: page {number} of {last}")
+            run.progress(f"Lemon Squeezy {listed.name}: page {number} of {last}")
     next_page = mark.next_page if mark else 0
     if mark and not reach.deep and reach.since is None and number < last:
-        end = last if window is None else min(last, _oldest_page(run, name, window))
-        count, next_page = await _reread(pages, store_id, keep, count, range(number + 1, end + 1), next_page)
+        end = last if listed.window is None else min(last, _oldest_page(run, listed, listed.window))
+        count, next_page = await _reread(listed, count, range(number + 1, end + 1), next_page)
     leaves_a_gap = mark is not None and stop_at is not None and stop_at > mark.polled_at
     if mark is None or not leaves_a_gap:
-        run.store.runs.set_watermark(name, Watermark(run.started_at, next_page))
+        run.store.runs.set_watermark(listed.watermark, Watermark(run.started_at, next_page))
+    return count
+
+
+async def _walk_checkouts(run: Run, reach: Reach, store_id: str) -> int:
+    """Read the checkouts that are new; those with a deal's id are evidence, whoever made them. They never change."""
+    name, count = f"checkouts:{store_id}", 0
+    mark = run.store.runs.watermark(name)
+    stop_at = None if reach.deep or mark is None else mark.polled_at - CLOCK_SKEW
+    async with aclosing(run.lemon_squeezy.checkouts(store_id, since=stop_at)) as walk:
+        async for page in walk:
+            run.store.evidence.keep_checkouts(c for c in map(issued, page.rows) if c is not None)
+            count += len(page.rows)
+            run.progress(f"Lemon Squeezy checkouts: page {page.number} of {page.last}")
+    run.store.runs.set_watermark(name, Watermark(run.started_at, 0))
     return count
 
 
@@ -120,26 +156,19 @@ def _stop_at(run: Run, reach: Reach, mark: Watermark | None, window: timedelta |
     return mark.polled_at - CLOCK_SKEW
 
 
-def _oldest_page(run: Run, name: str, window: timedelta) -> int:
-    return run.store.mirror.oldest_page(name, run.started_at - window, LS_PAGE_SIZE)
+def _oldest_page(run: Run, listed: Listed[Row], window: timedelta) -> int:
+    return run.store.mirror.oldest_page(listed.name, listed.store_id, run.started_at - window, LS_PAGE_SIZE)
 
 
-async def _reread(
-    pages: Callable[..., Pages[Row]],
-    store_id: str,
-    keep: Callable[[Sequence[Row]], None],
-    count: int,
-    older: range,
-    next_page: int,
-) -> tuple[int, int]:
+async def _reread(listed: Listed[Row], count: int, older: range, next_page: int) -> tuple[int, int]:
     """Read the next slice of the older pages; return the count so far and where the next poll goes on."""
     if not older:
         return count, 0
     size = math.ceil(len(older) / SLICES)
     first = next_page if next_page in older else older.start
-    async with aclosing(pages(store_id, first=first)) as walk:
+    async with aclosing(listed.pages(listed.store_id, first=first)) as walk:
         async for page in walk:
-            keep(page.rows)
+            listed.keep(page.rows)
             count += len(page.rows)
             if page.number >= min(first + size - 1, older.stop - 1):
                 break
@@ -188,6 +217,32 @@ async def read_deals(run: Run, lead_ids: AbstractSet[int]) -> None:
     run.deals_read |= lead_ids
     if len(run.kommo.refused.reasons) == unreadable:
         mirror.mark_deals_deleted(lead_ids - deals.keys())
+
+
+async def read_merges(run: Run, gone: AbstractSet[int]) -> None:
+    """Look for the deals that took in those that are gone, among the merges since they were last looked for."""
+    mark = run.store.runs.watermark(MERGES)
+    since = None if mark is None else mark.polled_at - KOMMO_LIST_OVERLAP
+    found = await run.kommo.merges(since=since)
+    none = dict.fromkeys(gone - found.keys())
+    run.store.evidence.keep_merges({**none, **found})
+    run.merges_sought |= gone
+    run.store.runs.set_watermark(MERGES, Watermark(run.started_at, 0))
+
+
+async def read_countries(run: Run, customer_ids: AbstractSet[str]) -> None:
+    """Read the countries of customers; one that is not there, or tells none, has an empty one."""
+    countries = {}
+    for customer_id in sorted(customer_ids):
+        try:
+            customer = await run.lemon_squeezy.customer(customer_id)
+        except Rejected as error:
+            run.remarks.append(f"Customer {customer_id} could not be read ({error}); the common rota serves his order.")
+            countries[customer_id] = ""
+        else:
+            countries[customer_id] = customer.country or ""
+    run.store.evidence.keep_countries(countries, utc_now())
+    run.customers_read |= customer_ids
 
 
 async def _poll_contacts(run: Run, reach: Reach) -> int:

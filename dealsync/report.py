@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -97,9 +97,15 @@ class Report:
         return {
             "actions": [_action(a, self.state_of(a), self.outcomes.get(a.key)) for a in plan.actions],
             "reviews": [
-                {"source": f"order:{r.order_id}", "candidates": list(r.candidates), "reason": r.reason}
+                {
+                    "source": f"order:{r.order_id}",
+                    "candidates": list(r.candidates),
+                    "reason": r.reason,
+                    "details": [asdict(candidate) for candidate in r.details],
+                }
                 for r in plan.reviews
             ],
+            "oddities": [{"source": oddity.source, "reason": oddity.reason} for oddity in plan.oddities],
             "refusals": [
                 {"source": r.source, "lead_id": r.lead_id, "rule": r.rule, "reason": r.reason} for r in plan.refusals
             ],
@@ -131,20 +137,39 @@ class Report:
             lines += ["", "## Not done", "", "| action | state | why |", "|---|---|---|"]
             lines += [f"| `{a.key}` | {self.state_of(a)} | {_cell(self._error(a))} |" for a in self.troubled]
         if self.plan.reviews:
-            lines += ["", "## Waiting for a person", "", "| order | possible deals | why |", "|---|---|---|"]
-            lines += [
-                f"| {order_link(r.order_id)} | {self._deals(r.candidates)} | {r.reason} |" for r in self.plan.reviews
-            ]
+            lines += self._markdown_reviews()
         if self.plan.refusals:
             lines += ["", "## Left alone", "", "| order | deal | rule | why |", "|---|---|---|---|"]
             lines += [
                 f"| {order_link(r.source.partition(':')[2])} | {self.deal_link(r.lead_id)} | {r.rule} | {r.reason} |"
                 for r in self.plan.refusals
             ]
+        if self.plan.oddities:
+            lines += ["", "## Not believed", "", "| about | what |", "|---|---|"]
+            lines += [f"| `{oddity.source}` | {_cell(oddity.reason)} |" for oddity in self.plan.oddities]
         remarks = self.remarks()
         if remarks:
             lines += ["", "## Remarks", "", *(f"- {remark}" for remark in remarks)]
         return "\n".join(lines) + "\n"
+
+    def _markdown_reviews(self) -> list[str]:
+        """What a person must place, each with the deals that it may be for, best first."""
+        lines = [
+            "",
+            "## Waiting for a person",
+            "",
+            "Place each with `dealsync reviews`, the deployment `resolve-review`, or by writing the order id into the "
+            "field *LS order id* of the right deal.",
+            "",
+            "| order | why | possible deals, likeliest first |",
+            "|---|---|---|",
+        ]
+        for review in self.plan.reviews[:MARKDOWN_ROWS]:
+            deals = "<br>".join(
+                f"{self.deal_link(c.lead_id)} ({c.score}): {_cell('; '.join(c.reasons))}" for c in review.details
+            )
+            lines.append(f"| {order_link(review.order_id)} | {_cell(review.reason)} | {deals or 'none'} |")
+        return lines
 
     def _markdown_deals(self) -> list[str]:
         """What is to be done, or was done, deal by deal."""
@@ -190,9 +215,6 @@ class Report:
     def deal_link(self, lead_id: int | None) -> str:
         """Return a Markdown link to a deal in Kommo."""
         return "new" if lead_id is None else f"[{lead_id}]({self.kommo_url}/leads/detail/{lead_id})"
-
-    def _deals(self, lead_ids: Sequence[int]) -> str:
-        return ", ".join(map(self.deal_link, lead_ids)) or "none"
 
     def _lead_id(self, action: Action) -> int | None:
         outcome = self.outcomes.get(action.key)

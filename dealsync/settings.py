@@ -5,21 +5,25 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     HttpUrl,
     SecretStr,
+    StringConstraints,
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -31,16 +35,35 @@ from dealsync.apis.lemonsqueezy.client import LemonSqueezy
 from dealsync.apis.pace import Pace
 from dealsync.apis.transport import Auth, FixedToken
 from dealsync.core.assumptions import KOMMO_MOST_IN_A_SECOND, KOMMO_WRITE_BATCH
+from dealsync.core.owners import Strategy
+from dealsync.core.products import check_name
 from dealsync.errors import ConfigError
 from dealsync.ledger.blocks import Blocks
 from dealsync.ledger.database import open_database
+from dealsync.ledger.evidence import Evidence
 from dealsync.ledger.journal import Journal
 from dealsync.ledger.mirror import Mirror
+from dealsync.ledger.reviews import Reviews
 from dealsync.ledger.runs import Runs
 from dealsync.ledger.slots import SharedSlots, limit_name, open_machine
 from dealsync.ledger.tokens import Tokens
 
 NameOrId = int | str
+
+
+def _id_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _an_id(value: str) -> str:
+    if not re.fullmatch(r"[0-9]+", value := value.strip()):
+        raise ValueError("is not an id of Lemon Squeezy, such as 4101")
+    return value
+
+
+LsId = Annotated[str, BeforeValidator(_id_text), AfterValidator(_an_id)]
+UserId = Annotated[int, Field(gt=0)]
+Filled = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class Environment(BaseSettings):
@@ -122,19 +145,117 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class KommoSection(_Section):
-    """Where deals live. Names or ids."""
+class FunnelSection(_Section):
+    """A watched pipeline and two of its statuses. Names or ids."""
 
     pipeline: NameOrId
     invoice_status: NameOrId
     attention_status: NameOrId
 
 
+class KommoSection(FunnelSection):
+    """Where deals live, and where self-serve deals are made."""
+
+
+class LemonSqueezySection(_Section):
+    """What is sold."""
+
+    stores: list[LsId] = Field(default_factory=list)  # besides LEMON_SQUEEZY_STORE_ID
+
+
+class RotaEntry(_Section):
+    """A user who takes deals: `501` or `{id = 501, weight = 2}`."""
+
+    id: UserId
+    weight: Annotated[int, Field(ge=1, le=100)] = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, value: object) -> object:
+        return {"id": value} if isinstance(value, int | str) else value
+
+
+def _each_once(users: list[RotaEntry]) -> list[RotaEntry]:
+    ids = [user.id for user in users]
+    twice = sorted({user_id for user_id in ids if ids.count(user_id) > 1})
+    if twice:
+        raise ValueError(f"names user {', '.join(map(str, twice))} twice; who takes more has a larger weight")
+    return users
+
+
+Rota = Annotated[list[RotaEntry], AfterValidator(_each_once)]
+
+
+class AbsenceSection(_Section):
+    """Days on which a user takes no deals, the first and the last included. Days are those of UTC."""
+
+    user: UserId
+    first: date
+    last: date
+
+    @model_validator(mode="after")
+    def _forwards(self) -> AbsenceSection:
+        if self.last < self.first:
+            raise ValueError(f"last = {self.last} is before first = {self.first}")
+        return self
+
+
 class OwnersSection(_Section):
     """Who gets self-serve deals."""
 
-    strategy: Literal["round_robin"] = "round_robin"
-    users: list[int] = Field(default_factory=list)
+    strategy: Strategy = "round_robin"
+    users: Rota = Field(default_factory=list)
+    default: UserId | None = None
+    zone_by: Filled = "country"  # country, currency, or a key of the custom data
+    zones: dict[str, Rota] = Field(default_factory=dict)
+    absences: list[AbsenceSection] = Field(default_factory=list)
+
+    @field_validator("zones")
+    @classmethod
+    def _folded(cls, value: dict[str, list[RotaEntry]]) -> dict[str, list[RotaEntry]]:
+        folded = {zone.strip().casefold(): users for zone, users in value.items()}
+        if "" in folded or len(folded) < len(value):
+            raise ValueError("has an empty name, or one name in two spellings; upper and lower case are the same")
+        return folded
+
+    @model_validator(mode="after")
+    def _has_zones(self) -> OwnersSection:
+        if self.strategy == "zone" and not self.zones:
+            raise ValueError('strategy = "zone" needs [owners.zones]')
+        return self
+
+
+class ProductSection(_Section):
+    """What is special about the deals of a store, product or variant."""
+
+    store: LsId = ""
+    product: LsId = ""
+    variant: LsId = ""
+    pipeline: NameOrId | None = None
+    attention_status: NameOrId | None = None  # in that pipeline
+    tag: Annotated[str, StringConstraints(strip_whitespace=True)] = ""
+    name: str = ""  # Jinja2 template of the deal's name
+
+    @field_validator("name")
+    @classmethod
+    def _renders(cls, value: str) -> str:
+        check_name(value)
+        return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> ProductSection:
+        if not (self.store or self.product or self.variant):
+            raise ValueError("names none of store, product, variant")
+        if self.attention_status is not None and self.pipeline is None:
+            raise ValueError("attention_status needs pipeline beside it")
+        return self
+
+
+class SelfServeSection(_Section):
+    """What deals get that clients paid for by themselves."""
+
+    tag: Filled = "ls:self-serve"
+    fields: dict[str, NameOrId] = Field(default_factory=dict)  # key of the custom data -> field of deals
 
 
 class MatchingSection(_Section):
@@ -195,7 +316,11 @@ class Config(_Section):
     """`dealsync.toml`."""
 
     kommo: KommoSection
+    pipelines: list[FunnelSection] = Field(default_factory=list)
+    lemon_squeezy: LemonSqueezySection = LemonSqueezySection()
     owners: OwnersSection = OwnersSection()
+    products: list[ProductSection] = Field(default_factory=list)
+    self_serve: SelfServeSection = SelfServeSection()
     matching: MatchingSection = MatchingSection()
     checkout: CheckoutSection = CheckoutSection()
     policy: PolicySection = PolicySection()
@@ -220,6 +345,8 @@ class Store:
     journal: Journal
     runs: Runs
     limits: Limits
+    evidence: Evidence
+    reviews: Reviews
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +428,7 @@ def build_store(environment: Environment) -> Store:
     """Open and migrate the database. Raises DatabaseError."""
     engine = open_database(environment.dealsync_database_url.get_secret_value())
     limits = Limits(engine, open_machine(environment.dealsync_state_dir))
-    return Store(Mirror(engine), Journal(engine), Runs(engine), limits)
+    return Store(Mirror(engine), Journal(engine), Runs(engine), limits, Evidence(engine), Reviews(engine))
 
 
 def build_lemon_squeezy(environment: Environment, store: Store, *, urgent: bool = False) -> LemonSqueezy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from dealsync.account import AccountView, find_field, find_pipeline, find_status
 from dealsync.apis.kommo import render
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.kommo.normalise import CustomField, Pipeline
-from dealsync.apis.lemonsqueezy.client import LemonSqueezy
 from dealsync.core.mapping import FIELDS
 from dealsync.errors import ConfigError
 from dealsync.ledger.database import told_as_ours
@@ -91,7 +90,8 @@ async def set_up(environment: Environment, wishes: Wishes, choose: Choose) -> Se
     lemon_squeezy, kommo = build_lemon_squeezy(environment, database), build_kommo(environment, database)
     try:
         with told_as_ours():
-            store = await _store_name(lemon_squeezy, environment.lemon_squeezy_store_id)
+            stores = {store.id: store.name for store in await lemon_squeezy.stores()}
+            store = _store_name(stores, environment.lemon_squeezy_store_id, "LEMON_SQUEEZY_STORE_ID")
             view = await read_account(kommo)
             section = _section(document, "kommo", path)
             pipeline = _pipeline(view, wishes.pipeline or section.get("pipeline"), choose)
@@ -103,6 +103,8 @@ async def set_up(environment: Environment, wishes: Wishes, choose: Choose) -> Se
             _fill(document, "owners", {"strategy": "round_robin", "users": list(users)})
             _fill(document, "policy", {"notify_since": utc_now().replace(microsecond=0)})
             config = parse_config(tomlkit.parse(tomlkit.dumps(document)).unwrap(), path)
+            for further in config.lemon_squeezy.stores:
+                _store_name(stores, further, "lemon_squeezy.stores")
             _ensure_writable(path)
             made, field_ids = await _make_fields(kommo, view.fields, config)
     finally:
@@ -121,12 +123,10 @@ async def set_up(environment: Environment, wishes: Wishes, choose: Choose) -> Se
     )
 
 
-async def _store_name(lemon_squeezy: LemonSqueezy, store_id: str) -> str:
-    stores = await lemon_squeezy.stores()
-    names = {store.id: store.name for store in stores}
+def _store_name(names: Mapping[str, str], store_id: str, setting: str) -> str:
     if store_id not in names:
         known = ", ".join(f"{name} ({known_id})" for known_id, name in names.items()) or "none"
-        raise ConfigError(f"LEMON_SQUEEZY_STORE_ID = {store_id} is not a store of this key, which sees: {known}")
+        raise ConfigError(f"{setting} = {store_id} is not a store of this key, which sees: {known}")
     return f"{names[store_id]} ({store_id})"
 
 
@@ -142,7 +142,7 @@ def _status(pipeline: Pipeline, key: str, wanted: NameOrId | None, choose: Choos
     if wanted is None and DEFAULTS[key].casefold() not in (name.casefold() for name in names):
         wanted = choose(f"Which status is the {key.replace('_', ' ')}?", names)
     try:
-        status = find_status(pipeline, DEFAULTS[key] if wanted is None else wanted, key)
+        status = find_status(pipeline, DEFAULTS[key] if wanted is None else wanted, f"kommo.{key}")
     except ConfigError as error:
         option = f"--{key.replace('_', '-')}"
         raise ConfigError(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 
+from dealsync.ledger.reviews import ReviewItem, ReviewState
 from dealsync.report import DRIFT_WORDS, Report
+from dealsync.reviewing import decision_words
 
 ROWS = 30
 """Actions shown; `--json` shows them all."""
@@ -23,10 +27,32 @@ def print_report(report: Report) -> None:
         console.print(f"Not done: {action.key}: {(outcome.error if outcome else None) or 'not sent'}", style="red")
     for refusal in report.plan.refusals[:ROWS]:
         console.print(f"Left alone: {refusal.source}, deal {refusal.lead_id}: {refusal.reason} ({refusal.rule})")
+    for oddity in report.plan.oddities[:ROWS]:
+        console.print(f"Not believed: {oddity.source}: {oddity.reason}")
     for remark in report.remarks():
         console.print(remark)
     seconds = (report.finished_at - report.started_at).total_seconds()
     console.print(f"Run {report.run_id}: {seconds:.1f} s, {sum(report.requests.values())} requests", style="dim")
+
+
+def print_reviews(items: Sequence[ReviewItem], kommo_url: str) -> None:
+    """Print reviews one below the other: what must be decided, and what speaks for each deal."""
+    console = Console(highlight=False, soft_wrap=True)
+    waiting = sum(item.state is ReviewState.OPEN for item in items)
+    console.print(f"{waiting} waiting for a person" if waiting else "Nothing waits for a person.", style="bold")
+    for item in items:
+        console.print(f"\norder:{item.order_id}  since {item.first_seen_at:%Y-%m-%d %H:%M} UTC", style="bold")
+        console.print(f"  {item.reason}")
+        if item.decision:
+            console.print(f"  decided by {item.decided_by}: {decision_words(item)}")
+        elif item.state is ReviewState.SETTLED:
+            console.print("  settled by itself")
+        console.print(f"  https://app.lemonsqueezy.com/orders/{item.order_id}", style="dim")
+        for candidate in item.details:
+            console.print(f"  {candidate.score:>3}  deal {candidate.lead_id}  {'; '.join(candidate.reasons)}")
+            console.print(f"       {kommo_url}/leads/detail/{candidate.lead_id}", style="dim")
+    if waiting:
+        console.print("\nDecide one: dealsync reviews resolve ID --lead N | --new | --dismiss")
 
 
 def _print_drift(console: Console, report: Report) -> None:
@@ -59,3 +85,5 @@ def _print_reviews(console: Console, report: Report) -> None:
     for review in report.plan.reviews[:ROWS]:
         deals = ", ".join(map(str, review.candidates)) or "none"
         console.print(f"A person must place order {review.order_id} (possible deals: {deals}): {review.reason}")
+    if report.plan.reviews:
+        console.print("See: dealsync reviews")

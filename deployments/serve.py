@@ -33,9 +33,9 @@ def _runner(entry: dict[str, Any]) -> RunnerDeployment:
         name=entry["name"],
         description=entry["description"],
         tags=entry["tags"],
-        schedules=[CronSchedule(cron=s["cron"], timezone=s["timezone"]) for s in entry["schedules"]],
-        parameters=entry["parameters"],
-        concurrency_limit=ConcurrencyLimitConfig(**entry["concurrency_limit"]),
+        schedules=[CronSchedule(cron=s["cron"], timezone=s["timezone"]) for s in entry.get("schedules", ())],
+        parameters=entry.get("parameters", {}),
+        concurrency_limit=ConcurrencyLimitConfig(**limit) if (limit := entry.get("concurrency_limit")) else None,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from dealsync.core.evidence import LEAD_ID_KEY, HintKind, IssuedCheckout
 from dealsync.core.mapping import FIELD_KEYS
 from dealsync.core.models import (
     Contact,
@@ -22,14 +23,20 @@ from dealsync.core.models import (
     Tier,
     normal_email,
 )
+from dealsync.core.owners import Owners, RotaUser
 from dealsync.core.plan import Action, DealChange, NewContact, NewDeal, Plan
-from dealsync.core.policy import Policy
+from dealsync.core.policy import Funnel, Policy
 from dealsync.core.tables import (
+    CHECKOUT_COLUMNS,
     CONTACT_EMAIL_COLUMNS,
+    CUSTOMER_COLUMNS,
     DEAL_COLUMNS,
+    DECISION_COLUMNS,
+    HINT_COLUMNS,
     LEAD_CONTACT_COLUMNS,
     LEDGER_COLUMNS,
     LINK_COLUMNS,
+    MERGE_COLUMNS,
     ORDER_COLUMNS,
     SUBSCRIPTION_COLUMNS,
     Tables,
@@ -39,6 +46,7 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SALES, PARTNERS = 7001, 7002
 NEW, INVOICE_SENT, ATTENTION, WON, LOST = 70011, 70013, 70014, 142, 143
 STORE = "4101"
+RECEIPT = "5f1a2b3c-0000-4000-8000-000000000017"
 
 INTEGERS = {
     "lead_id",
@@ -50,22 +58,27 @@ INTEGERS = {
     "status_id",
     "price",
     "contact_id",
+    "discount_minor",
+    "tax_minor",
+    "setup_fee_minor",
+    "gone_id",
 }
-TIMES = {"created_at", "updated_at", "closed_at", "refunded_at", "renews_at", "ends_at"}
+NULLABLE_INTEGERS = {"responsible_user_id", "subtotal_minor", "custom_price"}
+TIMES = {
+    "created_at", "updated_at", "closed_at", "refunded_at", "renews_at", "ends_at",
+    "seen_at", "issued_at", "expires_at",
+}  # fmt: skip
 BOOLEANS = {"test_mode", "is_deleted"}
 
 
 def policy(**changes: Any) -> Policy:
     """Return the policy of an ordinary account."""
     ordinary = Policy(
-        store_id=STORE,
+        store_ids=frozenset({STORE}),
         test_mode=False,
-        pipeline_ids=frozenset({SALES}),
-        home_pipeline_id=SALES,
-        invoice_status_id=INVOICE_SENT,
-        attention_status_id=ATTENTION,
+        funnels=(Funnel(SALES, INVOICE_SENT, ATTENTION),),
         account_currency="USD",
-        owners=(501, 502, 503),
+        owners=Owners(users=(RotaUser(501), RotaUser(502), RotaUser(503)), default=501),
     )
     return replace(ordinary, **changes)
 
@@ -129,6 +142,48 @@ def deal(lead_id: int = 31, *, contacts: Iterable[int] = (81,), **changes: Any) 
     return replace(changed, closed_at=NOW - timedelta(hours=23)) if not changed.is_open else changed
 
 
+def webhook(
+    lead: int | str | None = 31, *, order_id: str | None = "17", subscription_id: str | None = None, **changes: Any
+) -> tuple[Any, ...]:
+    """Return a verified webhook about an order or subscription as a row of hints; `lead` is its kommo_lead_id."""
+    custom = {} if lead is None else {LEAD_ID_KEY: str(lead)}
+    custom |= changes.pop("custom", {})
+    at = changes.pop("at", NOW - timedelta(days=1))
+    told = changes.pop("told", f"webhook order_created of {at:%Y-%m-%d %H:%M} UTC")
+    return (
+        told, HintKind.EXPLICIT, order_id, subscription_id, custom.get(LEAD_ID_KEY), json.dumps(custom),
+        "", "", None, at,
+    )  # fmt: skip
+
+
+def claim(lead_id: int = 31, *, order_id: str = "17", **changes: Any) -> tuple[Any, ...]:
+    """Return a visit to a deal's claim link as a row of hints; it fits `order(17, identifier=RECEIPT)`."""
+    ordinary = {"identifier": RECEIPT, "variant_id": "31", "issued_at": NOW - timedelta(days=3), "at": NOW} | changes
+    told = f"visit to the claim link on {ordinary['at']:%Y-%m-%d %H:%M} UTC"
+    return (
+        told, HintKind.CLAIM, order_id, None, str(lead_id), "{}", ordinary["identifier"], ordinary["variant_id"],
+        ordinary["issued_at"], ordinary["at"],
+    )  # fmt: skip
+
+
+def checkout(lead: int | str = 31, **changes: Any) -> IssuedCheckout:
+    """Return a checkout of three days ago for Ann, with a deal's id in its custom data."""
+    ordinary = IssuedCheckout(
+        checkout_id=f"checkout-{lead}",
+        store_id=STORE,
+        variant_id="31",
+        lead_text=str(lead),
+        email="ann@example.com",
+        custom_price=None,
+        url="https://store.example/checkout",
+        created_at=NOW - timedelta(days=3),
+        updated_at=NOW - timedelta(days=3),
+        expires_at=None,
+        test_mode=False,
+    )
+    return replace(ordinary, **changes)
+
+
 def contact(contact_id: int = 81, *emails: str) -> Contact:
     """Return a contact with these e-mails; Ann's, if none is given."""
     normal = tuple(normal_email(email) for email in emails or ("ann@example.com",))
@@ -145,6 +200,11 @@ class World:
     subscriptions: tuple[Subscription, ...] = ()
     links: tuple[Link, ...] = ()
     states: tuple[tuple[str, str], ...] = ()  # ledger state by key
+    hints: tuple[tuple[Any, ...], ...] = ()  # `webhook` and `claim`
+    checkouts: tuple[IssuedCheckout, ...] = ()
+    merges: tuple[tuple[int, int | None], ...] = ()  # gone, survivor
+    decisions: tuple[tuple[str, str], ...] = ()
+    customers: tuple[tuple[str, str], ...] = ()  # id, country
 
     def tables(self) -> Tables:
         """Return the world as the planner's tables."""
@@ -156,6 +216,11 @@ class World:
             lead_contacts=_frame(LEAD_CONTACT_COLUMNS, ((d.lead_id, c) for d in self.deals for c in d.contact_ids)),
             links=_frame(LINK_COLUMNS, ((x.order_id, x.lead_id, x.tier.value, x.evidence) for x in self.links)),
             ledger=_frame(LEDGER_COLUMNS, ((key, "", state, "", 0) for key, state in self.states)),
+            hints=_frame(HINT_COLUMNS, self.hints),
+            checkouts=_frame(CHECKOUT_COLUMNS, map(_checkout_row, self.checkouts)),
+            merges=_frame(MERGE_COLUMNS, self.merges),
+            decisions=_frame(DECISION_COLUMNS, self.decisions),
+            customers=_frame(CUSTOMER_COLUMNS, self.customers),
         )
 
     def deal(self, lead_id: int) -> Deal:
@@ -223,22 +288,27 @@ def _series(name: str, values: list[Any]) -> pd.Series:
     if name in TIMES:
         return pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=True))
     if name in INTEGERS:
-        return pd.Series(values, dtype="int64")
+        return pd.Series(values, dtype="Int64" if None in values else "int64")
     if name in BOOLEANS:
         return pd.Series(values, dtype="bool")
-    return pd.Series(values, dtype="Int64" if name == "responsible_user_id" else "str")
+    return pd.Series(values, dtype="Int64" if name in NULLABLE_INTEGERS else "str")
 
 
 def _order_row(o: Order) -> tuple[Any, ...]:
     return (
         o.id, o.store_id, o.number, o.status.value, o.total.minor, o.refunded.minor, o.total.currency, o.user_email,
         o.user_name, o.product_name, o.variant_name, o.variant_id, o.quantity, o.test_mode, o.created_at, o.updated_at,
-        o.refunded_at, o.receipt_url,
+        o.refunded_at, o.receipt_url, o.identifier, o.customer_id, o.product_id, o.subtotal_minor, o.discount_minor,
+        o.tax_minor, o.setup_fee_minor,
     )  # fmt: skip
 
 
 def _subscription_row(s: Subscription) -> tuple[Any, ...]:
     return (s.id, *(getattr(s, name) for name in SUBSCRIPTION_COLUMNS[1:]))
+
+
+def _checkout_row(c: IssuedCheckout) -> tuple[Any, ...]:
+    return tuple(getattr(c, name) for name in CHECKOUT_COLUMNS)
 
 
 def _deal_row(d: Deal) -> tuple[Any, ...]:

@@ -1,10 +1,31 @@
-"""Settings of the whole test run."""
+"""Settings of the whole test run, and the simulated accounts that stories are played on."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.accounts import Accounts, simulated
 
 # A planner call costs some ten milliseconds whatever the size of its tables. HYPOTHESIS_PROFILE=thorough looks longer.
 settings.register_profile("quick", max_examples=40, deadline=None, derandomize=True)
 settings.register_profile("thorough", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture
+def accounts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Accounts]:
+    """Two almost empty accounts: what a story needs, it puts there."""
+    with simulated(monkeypatch, tmp_path) as found:
+        found.init()
+        yield found
+
+
+@pytest.fixture
+def seeded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Accounts]:
+    """The seeded world of 120 orders, of whose paid ones 15% have a deal that is still open."""
+    with simulated(monkeypatch, tmp_path, orders=120) as found:
+        found.init()
+        yield found

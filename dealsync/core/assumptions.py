@@ -32,6 +32,10 @@ the items that were not named are looked up before they are sent again."""
 KOMMO_NUMERIC_FIELD_DECIMALS = True
 """Whether a `numeric` field keeps decimals ("1.5" is in the published sample)."""
 
+KOMMO_MERGE_NAMES_BOTH_DEALS = True
+"""Whether an `entity_merged` event belongs to the surviving deal and names the other one as an `entity` in its values.
+No sample is published. On False nobody follows merges: a payment of such a deal goes to review."""
+
 # --- Lemon Squeezy -------------------------------------------------------------------------------------------
 ZERO_DECIMAL_AMOUNTS_ARE_WHOLE_UNITS = True
 """Whether amounts in JPY, KRW and the like are whole units rather than hundredths."""

@@ -11,9 +11,11 @@ from datetime import datetime
 
 import pandas as pd
 
+from dealsync.core.candidates import typed_id
 from dealsync.core.mapping import plain_amount, stable_link
-from dealsync.core.match import MONEY_CAME, Matches, in_scope, money_came, still_ours
+from dealsync.core.match import Matches
 from dealsync.core.models import LOST_STATUS_ID, WON_STATUS_ID, Money, OrderStatus
+from dealsync.core.payments import MONEY_CAME, in_scope, money_came, still_ours
 from dealsync.core.plan import DRIFT_CLASSES
 from dealsync.core.policy import Policy
 from dealsync.core.tables import Tables
@@ -144,11 +146,11 @@ def _won_never_paid(tables: Tables) -> int:
     deals = tables.deals[~tables.deals["is_deleted"]]
     marked = deals[(deals["status_id"] == WON_STATUS_ID) & (deals["ls_order_id"].fillna("") != "")]
     brought = tables.orders[tables.orders["order_status"].isin(MONEY_CAME)]["order_id"]
-    return int((~marked["ls_order_id"].isin(brought)).sum())
+    return int((~typed_id(marked["ls_order_id"]).isin(brought)).sum())
 
 
 def _stuck(deals: pd.DataFrame, policy: Policy, now: datetime) -> int:
     """Deals in the invoice stage on which nothing happened for `stuck_after`, by Kommo's own times."""
-    waiting = (deals["status_id"] == policy.invoice_status_id) & ~deals["is_deleted"]
+    waiting = deals["status_id"].isin([status_id for _, status_id in policy.invoice_statuses]) & ~deals["is_deleted"]
     waiting &= ~deals["status_id"].isin((WON_STATUS_ID, LOST_STATUS_ID))
     return int((waiting & (deals["updated_at"] <= now - policy.stuck_after)).sum())

@@ -1,29 +1,32 @@
 """Which deal belongs to which order, and by what evidence. Ties are never decided here: they go to review.
 
-Tiers built so far: `ledger` (a stored link), `field` (the deal carries the order id), `contact` (the buyer's
-e-mail), none. Orders are placed oldest first; a deal that is taken is no candidate for another order, and who was
-left undecided is looked at again until nothing moves: the next run would find the same.
+The tiers in their order: a stored link (`ledger`), then `explicit`, `field`, `claim`, `checkout` (`core.tiers`) and
+`contact` (`core.contact_tier`); what nobody is known for gets a deal of its own. Orders are placed oldest first; a
+deal that is taken is no candidate for another order's guesses, and who was left undecided is looked at again until
+nothing moves: the next run would find the same.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pandas as pd
 
-from dealsync.core.models import LOST_STATUS_ID, WON_STATUS_ID, Deal, Link, Order, OrderStatus, Tier, normal_email
-from dealsync.core.plan import Review
+from dealsync.core import tiers
+from dealsync.core.candidates import InQuestion, deals_of, in_question, typed_id
+from dealsync.core.contact_tier import by_contact
+from dealsync.core.contradictions import contradicted
+from dealsync.core.desk import Desk
+from dealsync.core.leads import Leads, leads_named, shown
+from dealsync.core.models import LOST_STATUS_ID, WON_STATUS_ID, Link, Order, Tier
+from dealsync.core.payments import in_scope, money_came
+from dealsync.core.plan import Decision, Oddity, Questions, Review
 from dealsync.core.policy import Policy
-from dealsync.core.tables import Tables, deal_of, order_of
-
-MONEY_CAME = (OrderStatus.PAID, OrderStatus.PARTIAL_REFUND, OrderStatus.REFUNDED, OrderStatus.FRAUDULENT)
-STILL_OURS = (OrderStatus.PAID, OrderStatus.PARTIAL_REFUND)
-PAID_TWICE = "the same buyer paid the same amount for the same product before: paid twice?"
-EARLY_CLOSE = timedelta(days=1)
-"""How long before the payment a person may have marked the deal won: promised in the evening, paid next day."""
+from dealsync.core.tables import LINK_COLUMNS, Tables, order_of
+from dealsync.core.tiers import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,267 +38,147 @@ class Matches:
     self_serve: tuple[Order, ...]  # oldest first
     reviews: tuple[Review, ...]
     settling: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class _Desk:
-    """The matching in progress: what is taken, and what was decided so far."""
-
-    taken: dict[int, str]  # lead_id -> order_id
-    payments: dict[str, Order]
-    found: list[Link] = field(default_factory=list)
-    self_serve: list[Order] = field(default_factory=list)
-    reviews: list[Review] = field(default_factory=list)
-    settling: list[str] = field(default_factory=list)
-
-    def clear(self) -> None:
-        """Forget the orders that found no deal: a deal taken since may have left them one choice."""
-        self.self_serve.clear()
-        self.reviews.clear()
-        self.settling.clear()
-
-
-def money_came(orders: pd.DataFrame) -> pd.Series:
-    """Which orders brought money once, whatever became of it. A total of zero is no payment."""
-    return orders["order_status"].isin(MONEY_CAME) & (orders["total_minor"] > 0)
-
-
-def still_ours(orders: pd.DataFrame) -> pd.Series:
-    """Which orders brought money that was not all given back."""
-    return orders["order_status"].isin(STILL_OURS) & (orders["total_minor"] > 0)
-
-
-def in_scope(orders: pd.DataFrame, policy: Policy) -> pd.DataFrame:
-    """Return the orders of the configured store and mode; the others never touch a deal."""
-    return orders[(orders["store_id"] == policy.store_id) & (orders["test_mode"] == policy.test_mode)]
+    oddities: tuple[Oddity, ...] = ()
+    questions: Questions = field(default_factory=Questions)
 
 
 def match(tables: Tables, policy: Policy, now: datetime) -> Matches:
     """Find the deal of every order in scope that brought money. Row order of the tables does not matter."""
     orders = in_scope(tables.orders, policy)
     deals = tables.deals[~tables.deals["is_deleted"]]
-    has_deal = tables.links["lead_id"].isin(deals["lead_id"])
-    kept = tables.links[has_deal]
-    unplaced = orders[money_came(orders) & ~orders["order_id"].isin(kept["order_id"])]
+    stored = tables.links[tables.links["lead_id"].isin(deals["lead_id"])]
+    lost = tables.links[~tables.links["lead_id"].isin(deals["lead_id"])]
+    unplaced = _unplaced(orders, stored, tables.decisions)
+    asked = in_question(unplaced, tables, deals, policy.pipeline_ids)
+    leads = leads_named([*asked.texts(), *lost["lead_id"].astype(str)], tables.deals, tables.merges)
+    named = asked.lead_ids() | leads.live
 
-    by_field = _deals_by_field(unplaced, deals)
-    by_contact = _deals_by_contact(unplaced, tables, deals[deals["pipeline_id"].isin(policy.pipeline_ids)])
-    lost_links = set(tables.links[~has_deal]["order_id"])
-    desk = _Desk(taken=_taken(kept, deals), payments=_rivals(orders, kept, deals, by_contact))
+    followed = _followed(lost, leads)
+    kept = _with(stored, followed)
+    unplaced = unplaced[~unplaced["order_id"].isin([link.order_id for link in followed])]
+    desk = Desk(
+        policy=policy,
+        now=now,
+        deals=deals_of(named, deals),
+        taken=_taken(kept, deals, orders),
+        payments=_rivals(orders, kept, deals, named),
+    )
     waiting = sorted(map(order_of, unplaced.itertuples(index=False)), key=lambda o: (o.created_at, o.id))
+    _place_all(waiting, asked, leads, frozenset(lost["order_id"]), frozenset(_decided_new(tables.decisions)), desk)
+
+    found = (*followed, *desk.links)
+    return Matches(
+        links=_with(kept, desk.links),
+        found=found,
+        self_serve=tuple(desk.self_serve),
+        reviews=(*desk.reviews, *contradicted(orders, _with(kept, desk.links), tables, policy)),
+        settling=tuple(desk.settling),
+        oddities=(*desk.oddities, *_odd_fields(deals, tables.orders, policy)),
+        questions=leads.questions(),
+    )
+
+
+def _place_all(
+    waiting: list[Order],
+    asked: InQuestion,
+    leads: Leads,
+    lost_their_deal: frozenset[str],
+    decided_new: frozenset[str],
+    desk: Desk,
+) -> None:
     desk.payments |= {order.id: order for order in waiting}
     while waiting:
         desk.clear()
-        placed = len(desk.found)
+        placed = len(desk.links)
         for order in waiting:
-            _place(order, by_field[order.id], by_contact[order.id], order.id in lost_links, desk, policy, now)
-        if len(desk.found) == placed:
-            break
-        found = {link.order_id for link in desk.found}
+            if order.id in decided_new:
+                desk.put(order, None)
+            elif (verdict := _told(order, asked, leads, desk)) is not None:
+                desk.put(order, verdict)
+            elif order.id in lost_their_deal:
+                desk.put(order, Review(order.id, (), "the deal of this payment was deleted in Kommo"))
+            elif desk.now - order.created_at < desk.policy.settle and order.id not in asked.webhook_seen:
+                desk.settling.append(order.id)
+            else:
+                desk.put(order, _guessed(order, asked, leads, desk))
+        if len(desk.links) == placed:
+            return
+        found = {link.order_id for link in desk.links}
         waiting = [order for order in waiting if order.id not in found]
 
-    new = pd.DataFrame(
-        [(link.order_id, link.lead_id, link.tier.value, link.evidence) for link in desk.found],
-        columns=["order_id", "lead_id", "tier", "evidence"],
-    )
-    links = pd.concat([kept[new.columns], new], ignore_index=True) if len(new) else kept[new.columns]
-    return Matches(links, tuple(desk.found), tuple(desk.self_serve), tuple(desk.reviews), tuple(desk.settling))
 
-
-def _place(
-    order: Order,
-    field_deals: Sequence[int],
-    candidates: Sequence[Deal],
-    lost_its_deal: bool,
-    desk: _Desk,
-    policy: Policy,
-    now: datetime,
-) -> None:
-    if field_deals:
-        verdict: Link | Review | None = _by_field(order, field_deals)
-    elif lost_its_deal:
-        verdict = Review(order.id, (), "the deal of this payment was deleted in Kommo")
-    elif now - order.created_at < policy.settle:
-        desk.settling.append(order.id)
-        return
-    else:
-        verdict = _by_contact(order, candidates, desk, policy)
-    if isinstance(verdict, Link):
-        desk.found.append(verdict)
-        desk.taken.setdefault(verdict.lead_id, order.id)
-    elif isinstance(verdict, Review):
-        desk.reviews.append(verdict)
-    elif order.status in STILL_OURS:
-        desk.self_serve.append(order)
-
-
-def _by_field(order: Order, lead_ids: Sequence[int]) -> Link | Review:
-    if len(lead_ids) > 1:
-        return Review(order.id, tuple(sorted(lead_ids)), "several deals carry this order id in their LS field")
-    return Link(order.id, lead_ids[0], Tier.FIELD, f"deal {lead_ids[0]} carries order id {order.id} in its LS field")
-
-
-def _by_contact(order: Order, candidates: Sequence[Deal], desk: _Desk, policy: Policy) -> Link | Review | None:
-    alive = [d for d in candidates if _alive(d, order, policy.window)]
-    free = [d for d in alive if desk.taken.get(d.lead_id, order.id) == order.id]
-    verdict = _among_free(order, alive, free, desk, policy)
-    if isinstance(verdict, Link) and (others := [d for d in alive if d not in free and _was_free(d, order, desk)]):
-        chosen = [d for d in free if d.lead_id == verdict.lead_id]
-        return _review(order, chosen + others, "the buyer's contact had several open deals when this was paid")
-    return verdict
-
-
-def _among_free(
-    order: Order, alive: Sequence[Deal], free: Sequence[Deal], desk: _Desk, policy: Policy
-) -> Link | Review | None:
-    still_open = [d for d in free if d.is_open]
-    if still_open:
-        # A deal won by hand for this very payment was open when it came: with another open one it is a tie.
-        return _among_open(order, still_open + _won_by(order, free, policy), policy)
-    if paid := [d for d in alive if d not in free and _same_purchase(order, desk.payments.get(desk.taken[d.lead_id]))]:
-        return _review(order, paid, PAID_TWICE)
-    if _paid_by_self_serve(order, desk, policy.window):
-        return Review(order.id, (), PAID_TWICE)
-    return _among_closed(order, free, policy)
-
-
-def _was_free(deal: Deal, order: Order, desk: _Desk) -> bool:
-    """Whether a deal that another payment holds was open for this one: made before it, taken by a later one."""
-    holder = desk.payments.get(desk.taken[deal.lead_id])
-    return holder is not None and deal.created_at <= order.created_at < holder.created_at
-
-
-def _won_by(order: Order, deals: Iterable[Deal], policy: Policy) -> list[Deal]:
-    """The deals at the price paid that a person can have marked won for this payment."""
-    same_currency = order.total.currency == policy.account_currency
-    return [
-        d
-        for d in deals
-        if same_currency and d.status_id == WON_STATUS_ID and _closed_by(d, order) and 0 < d.price == order.total.whole
-    ]
-
-
-def _among_open(order: Order, deals: Sequence[Deal], policy: Policy) -> Link | Review:
-    if len(deals) > 1:
-        return _review(order, deals, "the buyer's contact has several open deals")
-    deal = deals[0]
-    if doubt := _doubt(order, deal, policy):
-        return _review(order, deals, doubt)
-    return Link(
-        order.id,
-        deal.lead_id,
-        Tier.CONTACT,
-        f"the buyer's e-mail is that of the deal's contact; it is the only open deal there, and its price "
-        f"{deal.price} {policy.account_currency} is what was paid",
+def _told(order: Order, asked: InQuestion, leads: Leads, desk: Desk) -> Verdict:
+    """What somebody said or wrote down about this very order: it need not settle."""
+    hints = asked.hints.get(order.id, ())
+    return (
+        tiers.explicit(order, hints, leads, desk)
+        or tiers.by_field(order, asked.by_field.get(order.id, ()), desk)
+        or tiers.claim(order, hints, leads, desk)
     )
 
 
-def _doubt(order: Order, deal: Deal, policy: Policy) -> str | None:
-    """Why the only open deal of the buyer may not be closed without a person; None when it may."""
-    if order.total.currency != policy.account_currency:
-        return f"paid in {order.total.currency}, the deal's price is in {policy.account_currency}"
-    if deal.price != order.total.whole:
-        return f"the deal asks {deal.price}, {order.total.major} {order.total.currency} was paid"
-    if not deal.price:
-        return "the deal has no price to compare with"
-    if order.total.minor > policy.max_auto_amount:
-        return f"the amount is above max_auto_amount ({policy.max_auto_amount} minor units)"
-    if deal.created_at > order.created_at:
-        return "the deal was made after the payment"
-    return None
-
-
-def _among_closed(order: Order, deals: Sequence[Deal], policy: Policy) -> Link | Review | None:
-    won = [d for d in deals if d.status_id == WON_STATUS_ID and _closed_by(d, order)]
-    equal = _won_by(order, won, policy)
-    if len(equal) == 1 and order.total.minor <= policy.max_auto_amount:
-        return Link(
-            order.id,
-            equal[0].lead_id,
-            Tier.CONTACT,
-            f"the buyer's e-mail is that of the deal's contact; of the deals won there around the payment, it is the "
-            f"only one whose price, {equal[0].price} {policy.account_currency}, is what was paid",
-        )
-    if won:
-        several = {0: "won deals, none with the price paid", 1: "a won deal, but the amount is above max_auto_amount"}
-        words = several.get(len(equal), "several won deals with the price that was paid")
-        return _review(order, equal or won, f"the buyer's contact has {words}")
-    if lost := [d for d in deals if d.status_id == LOST_STATUS_ID]:
-        return _review(order, lost, "the buyer's contact has only deals that were marked lost")
-    return None
-
-
-def _closed_by(deal: Deal, order: Order) -> bool:
-    """Whether a won deal can have been won by this payment: it was closed after it, or shortly before."""
-    return deal.closed_at is not None and deal.closed_at >= order.created_at - EARLY_CLOSE
-
-
-def _alive(deal: Deal, order: Order, window: timedelta) -> bool:
-    """Whether the deal was there, and somebody worked on it, within `window` of the payment."""
-    return deal.created_at <= order.created_at + window and deal.updated_at >= order.created_at - window
-
-
-def _paid_by_self_serve(order: Order, desk: _Desk, window: timedelta) -> bool:
-    """Whether this very run creates a deal for the same purchase of the same buyer."""
-    email = normal_email(order.user_email)
-    return bool(email) and any(
-        normal_email(other.user_email) == email
-        and _same_purchase(order, other)
-        and order.created_at - other.created_at <= window
-        for other in desk.self_serve
+def _guessed(order: Order, asked: InQuestion, leads: Leads, desk: Desk) -> Verdict:
+    issued = asked.issued.get(order.id, ())
+    return (
+        tiers.checkout(order, issued, leads, desk)
+        or by_contact(order, asked.by_contact.get(order.id, ()), desk)
+        or tiers.unpaid_checkouts(order, issued, leads, desk)
     )
 
 
-def _same_purchase(order: Order, other: Order | None) -> bool:
-    return other is not None and (other.variant_id, other.total) == (order.variant_id, order.total)
+def _unplaced(orders: pd.DataFrame, stored: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
+    """The orders that brought money, have no deal that is there, and were not dismissed by a person."""
+    dismissed = decisions[decisions["decision"] == Decision.DISMISSED]["order_id"]
+    open_question = money_came(orders) & ~orders["order_id"].isin(stored["order_id"])
+    return orders[open_question & ~orders["order_id"].isin(dismissed)]
 
 
-def _review(order: Order, deals: Iterable[Deal], reason: str) -> Review:
-    return Review(order.id, tuple(sorted(d.lead_id for d in deals)), reason)
+def _decided_new(decisions: pd.DataFrame) -> Iterable[str]:
+    return decisions[decisions["decision"] == Decision.NEW]["order_id"]
 
 
-def _taken(kept: pd.DataFrame, deals: pd.DataFrame) -> dict[int, str]:
-    """Which order holds which deal: by a link, else by the deal's own LS field."""
-    marked = deals[deals["ls_order_id"].fillna("") != ""]
-    held = dict(zip(marked["lead_id"].astype(int), marked["ls_order_id"], strict=True))
+def _followed(lost: pd.DataFrame, leads: Leads) -> tuple[Link, ...]:
+    """The stored links of deals that were merged into another one: they follow it."""
+    found = []
+    for row in lost.sort_values("order_id").itertuples(index=False):
+        named = leads.find(str(row.lead_id))
+        if named.lead_id is not None:
+            evidence = f"{row.evidence}; {named.words}"
+            found.append(Link(str(row.order_id), named.lead_id, Tier(str(row.tier)), evidence))
+    return tuple(found)
+
+
+def _with(links: pd.DataFrame, new: Iterable[Link]) -> pd.DataFrame:
+    rows = [(link.order_id, link.lead_id, link.tier.value, link.evidence) for link in new]
+    kept = links[LINK_COLUMNS]
+    return pd.concat([kept, pd.DataFrame(rows, columns=LINK_COLUMNS)], ignore_index=True) if rows else kept
+
+
+def _taken(kept: pd.DataFrame, deals: pd.DataFrame, orders: pd.DataFrame) -> dict[int, str]:
+    """Which order holds which deal: by a link, else by the deal's own LS field, if that names an order at all."""
+    marked = deals.assign(marked_by=typed_id(deals["ls_order_id"]))
+    marked = marked[marked["marked_by"].isin(orders["order_id"])]
+    held = dict(zip(marked["lead_id"].astype(int), marked["marked_by"], strict=True))
     held.update(sorted(zip(kept["lead_id"].astype(int), kept["order_id"], strict=True), reverse=True))
     return held
 
 
 def _rivals(
-    orders: pd.DataFrame, kept: pd.DataFrame, deals: pd.DataFrame, by_contact: Mapping[str, Sequence[Deal]]
+    orders: pd.DataFrame, kept: pd.DataFrame, deals: pd.DataFrame, wanted: AbstractSet[int]
 ) -> dict[str, Order]:
     """The orders that hold a deal which a new payment could be meant for, by id."""
-    wanted = {deal.lead_id for candidates in by_contact.values() for deal in candidates}
     holders = set(kept[kept["lead_id"].isin(wanted)]["order_id"])
-    holders |= set(deals[deals["lead_id"].isin(wanted)]["ls_order_id"].dropna())
+    holders |= set(typed_id(deals[deals["lead_id"].isin(wanted)]["ls_order_id"]))
     rows = orders[orders["order_id"].isin(holders)]
     return {order.id: order for order in map(order_of, rows.itertuples(index=False))}
 
 
-def _deals_by_field(unplaced: pd.DataFrame, deals: pd.DataFrame) -> defaultdict[str, list[int]]:
-    hits = unplaced[["order_id"]].merge(deals[["lead_id", "ls_order_id"]], left_on="order_id", right_on="ls_order_id")
-    found: defaultdict[str, list[int]] = defaultdict(list)
-    for order_id, lead_id in zip(hits["order_id"], hits["lead_id"], strict=True):
-        found[order_id].append(int(lead_id))
-    return found
-
-
-def _deals_by_contact(unplaced: pd.DataFrame, tables: Tables, deals: pd.DataFrame) -> defaultdict[str, list[Deal]]:
-    """Each unplaced order's candidate deals: those of every contact that has the buyer's e-mail."""
-    buyers = pd.DataFrame(
-        {"order_id": unplaced["order_id"], "email": unplaced["user_email"].str.strip().str.casefold()}
-    )
-    buyers = buyers[buyers["email"] != ""]
-    pairs = (
-        buyers.merge(tables.contact_emails, on="email")
-        .merge(tables.lead_contacts, on="contact_id")[["order_id", "lead_id"]]
-        .drop_duplicates()
-    )
-    rows = deals[deals["lead_id"].isin(pairs["lead_id"])].itertuples(index=False)
-    by_id = {deal.lead_id: deal for deal in map(deal_of, rows)}
-    found: defaultdict[str, list[Deal]] = defaultdict(list)
-    for order_id, lead_id in sorted(zip(pairs["order_id"], pairs["lead_id"].astype(int), strict=True)):
-        if lead_id in by_id:
-            found[order_id].append(by_id[lead_id])
-    return found
+def _odd_fields(deals: pd.DataFrame, orders: pd.DataFrame, policy: Policy) -> list[Oddity]:
+    """Open deals whose LS order id is that of no order: somebody mistyped it, or it is from elsewhere."""
+    marked = deals[deals["ls_order_id"].notna() & deals["pipeline_id"].isin(policy.pipeline_ids)]
+    marked = marked[~marked["status_id"].isin((WON_STATUS_ID, LOST_STATUS_ID))]
+    marked = marked[~typed_id(marked["ls_order_id"]).isin(orders["order_id"])].sort_values("lead_id")
+    return [
+        Oddity(f"lead:{lead_id}", f"its field LS order id holds {shown(text)}, which is the id of no order")
+        for lead_id, text in zip(marked["lead_id"], marked["ls_order_id"], strict=True)
+    ]

@@ -81,6 +81,10 @@ class Order:
     identifier: str = ""  # UUID; also part of receipt and invoice links
     customer_id: str = ""
     product_id: str = ""
+    subtotal_minor: int | None = None  # before discount and tax (tax included where prices are); None if not told
+    discount_minor: int = 0
+    tax_minor: int = 0
+    setup_fee_minor: int = 0  # part of the subtotal
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +181,7 @@ class Tier(StrEnum):
     CLAIM = "claim"
     CHECKOUT = "checkout"
     CONTACT = "contact"
+    PERSON = "person"  # decided in a review
     SELF_SERVE = "self-serve"
 
 

@@ -68,6 +68,8 @@ class NewDeal:
     tags: tuple[str, ...] = ()
     contact_id: int | None = None
     contact_key: str | None = None
+    custom: Mapping[int, str] = field(default_factory=dict)  # other fields of deals by field id: UTM, plan
+    rota: str = ""  # whose turn it was, see `core.owners`
     type: Literal["new-deal"] = "new-deal"
 
     def as_written(self) -> dict[str, str]:
@@ -86,11 +88,12 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task on a deal for its owner; without one, for the user whose token we hold."""
+    """A task for a deal's owner; without an owner, for the user whose token we hold."""
 
     text: str
     due_at: datetime
     responsible_user_id: int | None
+    on_deal: bool = True  # else it hangs on nothing: no deal is known
     type: Literal["task"] = "task"
 
 
@@ -150,7 +153,16 @@ class Unfinished:
     """What earlier runs meant and did not do (planned or failed), and how far the rota of owners has come."""
 
     actions: tuple[Action, ...] = ()
-    rota_position: int = 0
+    rota_positions: Mapping[str, int] = field(default_factory=dict)  # deals given out so far, by rota
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A deal that a payment may be for, and what speaks for it and against it, in plain words."""
+
+    lead_id: int
+    score: int  # 0 to 100; only an order among candidates, never a reason to act
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +172,31 @@ class Review:
     order_id: str
     candidates: tuple[int, ...]  # lead ids, ascending
     reason: str
+    details: tuple[Candidate, ...] = ()  # the same deals, best first
+
+
+class Decision(StrEnum):
+    """What a person decided in a review, besides naming a deal (which is a link)."""
+
+    NEW = "new"
+    DISMISSED = "dismissed"
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """Evidence that was not believed, and why: an id of no deal, a claim that does not fit its order."""
+
+    source: str  # "order:17"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What the plan would have to know and the mirror does not hold: to be read, and planned again."""
+
+    lead_ids: frozenset[int] = frozenset()  # named by evidence, never seen
+    gone_lead_ids: frozenset[int] = frozenset()  # named by evidence, deleted: merged into another one?
+    customer_ids: frozenset[str] = frozenset()  # whose country decides about an owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +244,8 @@ class Plan:
     settling: tuple[str, ...] = ()  # order ids too young to be decided without their webhook
     other_mode: int = 0  # orders of the other mode (test or live), left alone
     seen: tuple[Seen, ...] = ()  # found right for the first time, to be stored with the plan
+    oddities: tuple[Oddity, ...] = ()
+    questions: Questions = field(default_factory=Questions)
 
     @property
     def deals_touched(self) -> int:

@@ -10,21 +10,19 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from dealsync.core import texts
+from dealsync.core.candidates import deals_of
 from dealsync.core.diff import differing, drift, sales
-from dealsync.core.mapping import deal_fields
 from dealsync.core.match import Matches, match
-from dealsync.core.models import WON_STATUS_ID, Deal, Order, Subscription, normal_email
-from dealsync.core.plan import Action, Kind, NewContact, NewDeal, Plan, Refusal, Seen, Unfinished
+from dealsync.core.plan import Action, Kind, Plan, Refusal, Review, Seen, Task, Unfinished
 from dealsync.core.policy import Policy
 from dealsync.core.rules import Case, decide
+from dealsync.core.self_serve import self_serve
 from dealsync.core.tables import Tables, deal_of, order_of, subscription_of
 
 ORDER_OF_KINDS = {kind: place for place, kind in enumerate(Kind)}
 RESUMED_KINDS = (Kind.TAG, Kind.NOTE, Kind.TASK)
 """Kinds that are sent as they were meant, even when nothing would plan them again: they tell of a fact. What
 changes a deal's state is always planned anew, from today's facts."""
-SELF_SERVE_TAG = "ls:self-serve"
-NOBODY_KNOWN = "no deal carries this order, and no deal of a contact with the buyer's e-mail fits it"
 T = TypeVar("T")
 
 
@@ -41,7 +39,9 @@ def make_plan(tables: Tables, policy: Policy, now: datetime, unfinished: Unfinis
         for out in decide(case)
     ]
     actions = [out for out in outcomes if isinstance(out, Action)]
-    actions += _self_serve(matches, tables, policy, states, unfinished, now)
+    alone = self_serve(matches.self_serve, tables, policy, states, unfinished, now)
+    actions += alone.actions
+    actions += _review_tasks(matches.reviews, tables, policy, states, now)
     actions += _resumed(unfinished.actions, actions, matches)
     in_mode = tables.orders["test_mode"] == policy.test_mode
     return Plan(
@@ -53,6 +53,8 @@ def make_plan(tables: Tables, policy: Policy, now: datetime, unfinished: Unfinis
         drift=drift(rows, tables, matches, policy, now),
         settling=matches.settling,
         other_mode=int((~in_mode).sum()),
+        oddities=(*matches.oddities, *alone.oddities),
+        questions=replace(matches.questions, customer_ids=alone.customer_ids),
     )
 
 
@@ -80,112 +82,25 @@ def _by_id(table: pd.DataFrame, column: str, ids: pd.Series, build: Callable[[An
     return {getattr(row, column): build(row) for row in rows.itertuples(index=False)}
 
 
-def _self_serve(
-    matches: Matches,
-    tables: Tables,
-    policy: Policy,
-    states: Mapping[str, str],
-    unfinished: Unfinished,
-    now: datetime,
-) -> list[Action]:
-    """A won deal for every paid order that nobody in Kommo is known for, and a contact where there is none."""
-    started = {s.order_id: s for s in map(subscription_of, _started(tables, matches).itertuples(index=False))}
-    contacts = _contacts_by_email(tables, matches.self_serve)
-    owners = {a.order_id: a.change.responsible_user_id for a in unfinished.actions if isinstance(a.change, NewDeal)}
-    position = unfinished.rota_position
-    actions: list[Action] = []
-    made: dict[str, str] = {}  # e-mail -> key of the action that makes its contact
-    for order in matches.self_serve:
-        if f"order:{order.id}:deal" in states:
-            continue  # sent before and being looked up: the resolver reports on it
-        if owners.get(order.id) in policy.owners:
-            owner = owners[order.id]
-        else:
-            owner = policy.owners[position % len(policy.owners)] if policy.owners else None
-            position += 1
-        email = normal_email(order.user_email)
-        if email and email not in contacts and email not in made:
-            made[email] = f"order:{order.id}:contact"
-            actions.append(_new_contact(order, made[email], owner))
-        deal = _new_deal(
-            order, started.get(order.id), policy, owner, contact_id=contacts.get(email), contact_key=made.get(email)
-        )
-        actions.append(deal)
-        actions += _companions(order, started.get(order.id), deal, policy, states, now)
-    return actions
-
-
-def _new_contact(order: Order, key: str, owner: int | None) -> Action:
-    contact = NewContact(order.user_name.strip() or "Buyer", order.user_email.strip(), owner)
-    reason = "no contact has the buyer's e-mail"
-    return Action(key, Kind.CREATE_CONTACT, f"order:{order.id}", None, reason, reason, contact)
-
-
-def _new_deal(
-    order: Order,
-    subscription: Subscription | None,
-    policy: Policy,
-    owner: int | None,
-    *,
-    contact_id: int | None,
-    contact_key: str | None,
-) -> Action:
-    known = contact_id is not None
-    deal = NewDeal(
-        name=f"{texts.product_name(order)}, order {order.number}",
-        pipeline_id=policy.home_pipeline_id,
-        status_id=WON_STATUS_ID,
-        price=order.total.whole if order.total.currency == policy.account_currency else None,
-        responsible_user_id=owner,
-        fields=deal_fields(order, subscription),
-        tags=(SELF_SERVE_TAG,),
-        contact_id=contact_id,
-        contact_key=None if known else contact_key,
-    )
-    reason = f"paid without a deal; the buyer's contact is {'known' if known else 'new'}"
-    source = f"order:{order.id}"
-    return Action(f"{source}:deal", Kind.CREATE_DEAL, source, None, reason, NOBODY_KNOWN, deal)
-
-
-def _companions(
-    order: Order,
-    subscription: Subscription | None,
-    creation: Action,
-    policy: Policy,
-    states: Mapping[str, str],
-    now: datetime,
-) -> list[Action]:
-    """What goes with a new deal: all that the rules would say of it once it is there."""
-    if not isinstance(new := creation.change, NewDeal):
-        raise TypeError(f"{creation.key} creates no deal")
-    to_be = Deal(
-        lead_id=0,
-        name=new.name,
-        pipeline_id=new.pipeline_id,
-        status_id=new.status_id,
-        price=new.price or 0,
-        responsible_user_id=new.responsible_user_id,
-        created_at=now,
-        updated_at=now,
-        fields=new.fields,
-        written=new.as_written(),
-    )
-    case = Case(order, to_be, subscription, NOBODY_KNOWN, order.id, states, policy, now)
-    return [replace(out, lead_id=None) for out in decide(case) if isinstance(out, Action)]
-
-
-def _started(tables: Tables, matches: Matches) -> pd.DataFrame:
-    ids = {order.id for order in matches.self_serve}
-    return tables.subscriptions[tables.subscriptions["order_id"].isin(ids)].sort_values(
-        "subscription_id", ascending=False
-    )
-
-
-def _contacts_by_email(tables: Tables, orders: Iterable[Order]) -> dict[str, int]:
-    """The contact to reuse for each e-mail: the oldest card, so that every run picks the same."""
-    emails = {normal_email(order.user_email) for order in orders}
-    rows = tables.contact_emails[tables.contact_emails["email"].isin(emails)].sort_values("contact_id", ascending=False)
-    return {email: int(contact_id) for email, contact_id in zip(rows["email"], rows["contact_id"], strict=True)}
+def _review_tasks(
+    reviews: Iterable[Review], tables: Tables, policy: Policy, states: Mapping[str, str], now: datetime
+) -> Iterable[Action]:
+    """One task a review, on the likeliest deal for its owner; on no deal, for the default owner, if none is known."""
+    owed = [r for r in reviews if f"order:{r.order_id}:review" not in states]
+    ids = pd.Series([r.order_id for r in owed], dtype="str")
+    orders = _by_id(tables.orders, "order_id", ids, order_of)
+    deals = deals_of((r.details[0].lead_id for r in owed if r.details), tables.deals)
+    for review in owed:
+        order, deal = orders[review.order_id], deals.get(review.details[0].lead_id) if review.details else None
+        if not policy.notifies(order.created_at):
+            continue  # old facts are listed, nobody is called
+        key = f"order:{order.id}:review"
+        named = ", ".join(str(candidate.lead_id) for candidate in review.details)
+        text = texts.render("task_review", key, order, locale=policy.locale, reason=review.reason, deals=named)
+        owner = deal.responsible_user_id if deal else policy.owners.default
+        task = Task(text, now + policy.task_due, owner, on_deal=deal is not None)
+        lead_id = deal.lead_id if deal else None
+        yield Action(key, Kind.TASK, f"order:{order.id}", lead_id, review.reason, "a person must place it", task)
 
 
 def _resumed(unfinished: Iterable[Action], planned: Iterable[Action], matches: Matches) -> list[Action]:

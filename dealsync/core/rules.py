@@ -26,6 +26,7 @@ from dealsync.core.models import (
 )
 from dealsync.core.plan import Action, Change, DealChange, Kind, Note, Refusal, Seen, Task
 from dealsync.core.policy import Policy
+from dealsync.core.products import rule_for
 
 
 class Fact(StrEnum):
@@ -155,12 +156,22 @@ def fill(case: Case) -> list[Outcome]:
 
 def attention(case: Case) -> list[Outcome]:
     """To the attention status: the one move backwards that is allowed."""
-    if case.deal.status_id == case.policy.attention_status_id:
+    pipeline_id, status_id = _attention(case)
+    if case.deal.status_id == status_id:
         return []
     if _person_changed(case, "status_id", str(case.deal.status_id)):
         return [_refusal(case, "person_changed_it", "a person moved the deal since dealsync saw to its status")]
-    change = DealChange(pipeline_id=case.policy.home_pipeline_id, status_id=case.policy.attention_status_id)
+    change = DealChange(pipeline_id=pipeline_id, status_id=status_id)
     return _act(case, "attention", Kind.ATTENTION, f"the order is {fact_of(case.order)}", change)
+
+
+def _attention(case: Case) -> tuple[int, int]:
+    """Pipeline and status for deals that a person must look at: the product's, the pipeline's own, the home one's."""
+    special = rule_for(case.order, case.policy.products)
+    if special.attention_status_id is not None and special.pipeline_id == case.deal.pipeline_id:
+        return special.pipeline_id, special.attention_status_id
+    funnel = case.policy.funnel(case.deal.pipeline_id)
+    return funnel.pipeline_id, funnel.attention_status_id
 
 
 # --- notes, tasks, flags -------------------------------------------------------------------------------------

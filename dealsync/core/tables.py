@@ -34,6 +34,13 @@ ORDER_COLUMNS = [
     "updated_at",
     "refunded_at",
     "receipt_url",
+    "identifier",
+    "customer_id",
+    "product_id",
+    "subtotal_minor",
+    "discount_minor",
+    "tax_minor",
+    "setup_fee_minor",
 ]
 SUBSCRIPTION_COLUMNS = [
     "subscription_id",
@@ -68,6 +75,32 @@ CONTACT_EMAIL_COLUMNS = ["contact_id", "email"]
 LEAD_CONTACT_COLUMNS = ["lead_id", "contact_id"]
 LINK_COLUMNS = ["order_id", "lead_id", "tier", "evidence"]
 LEDGER_COLUMNS = ["idempotency_key", "kind", "state", "order_id", "lead_id"]
+HINT_COLUMNS = [
+    "hint_id",
+    "kind",
+    "order_id",
+    "subscription_id",
+    "lead_text",
+    "custom",
+    "order_identifier",
+    "variant_id",
+    "issued_at",
+    "seen_at",
+]
+CHECKOUT_COLUMNS = [
+    "checkout_id",
+    "store_id",
+    "variant_id",
+    "lead_text",
+    "email",
+    "custom_price",
+    "created_at",
+    "expires_at",
+    "test_mode",
+]
+MERGE_COLUMNS = ["gone_id", "lead_id"]
+DECISION_COLUMNS = ["order_id", "decision"]
+CUSTOMER_COLUMNS = ["customer_id", "country"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +114,11 @@ class Tables:
     lead_contacts: pd.DataFrame  # a row per deal and contact
     links: pd.DataFrame
     ledger: pd.DataFrame  # entries that must not be planned again: applied, dismissed, sent, unknown
+    hints: pd.DataFrame  # webhooks and claims that speak of an order or subscription, see `core.evidence`
+    checkouts: pd.DataFrame  # with a deal's id in their custom data, whoever made them
+    merges: pd.DataFrame  # deals that were merged into another one
+    decisions: pd.DataFrame  # reviews that a person decided without naming a deal, see `plan.Decision`
+    customers: pd.DataFrame  # those that were ever asked for
 
     def __post_init__(self) -> None:
         wanted = {
@@ -91,6 +129,11 @@ class Tables:
             "lead_contacts": LEAD_CONTACT_COLUMNS,
             "links": LINK_COLUMNS,
             "ledger": LEDGER_COLUMNS,
+            "hints": HINT_COLUMNS,
+            "checkouts": CHECKOUT_COLUMNS,
+            "merges": MERGE_COLUMNS,
+            "decisions": DECISION_COLUMNS,
+            "customers": CUSTOMER_COLUMNS,
         }
         for table in fields(self):
             missing = set(wanted[table.name]) - set(getattr(self, table.name).columns)
@@ -116,8 +159,15 @@ def order_of(row: Any) -> Order:
         test_mode=bool(row.test_mode),
         created_at=_required_time(row.created_at),
         updated_at=_required_time(row.updated_at),
-        refunded_at=_time(row.refunded_at),
+        refunded_at=time_of(row.refunded_at),
         receipt_url=_text(row.receipt_url),
+        identifier=_text(row.identifier) or "",
+        customer_id=_text(row.customer_id) or "",
+        product_id=_text(row.product_id) or "",
+        subtotal_minor=None if pd.isna(row.subtotal_minor) else int(row.subtotal_minor),
+        discount_minor=int(row.discount_minor),
+        tax_minor=int(row.tax_minor),
+        setup_fee_minor=int(row.setup_fee_minor),
     )
 
 
@@ -134,8 +184,8 @@ def subscription_of(row: Any) -> Subscription:
         test_mode=bool(row.test_mode),
         created_at=_required_time(row.created_at),
         updated_at=_required_time(row.updated_at),
-        renews_at=_time(row.renews_at),
-        ends_at=_time(row.ends_at),
+        renews_at=time_of(row.renews_at),
+        ends_at=time_of(row.ends_at),
     )
 
 
@@ -151,7 +201,7 @@ def deal_of(row: Any) -> Deal:
         responsible_user_id=None if pd.isna(row.responsible_user_id) else int(row.responsible_user_id),
         created_at=_required_time(row.created_at),
         updated_at=_required_time(row.updated_at),
-        closed_at=_time(row.closed_at),
+        closed_at=time_of(row.closed_at),
         fields={key: value for key, value in stored.items() if _text(value)},
         is_deleted=bool(row.is_deleted),
         written=json.loads(_text(row.written) or "{}"),
@@ -162,12 +212,13 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _time(value: Any) -> datetime | None:
+def time_of(value: Any) -> datetime | None:
+    """Return a time of a frame; None where it is absent."""
     return None if value is None or pd.isna(value) else pd.Timestamp(value).to_pydatetime()
 
 
 def _required_time(value: Any) -> datetime:
-    time = _time(value)
+    time = time_of(value)
     if time is None:
         raise ValueError("a stored row lacks its time")
     return time

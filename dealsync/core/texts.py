@@ -33,6 +33,9 @@ _TEMPLATES = {
     "The price is now what was paid: check that this is right.",
     "task_other_currency": "{{ amount }} was paid for {{ product }}, order #{{ number }}, in another currency than "
     "this account's. The deal's price was left as it is: set it by hand.",
+    "task_review": "Which deal was paid? {{ amount }} for {{ product }}, order #{{ number }}: {{ reason }}. "
+    "{% if deals %}Possible deals: {{ deals }}. {% endif %}"
+    "Write {{ order_id }} into the field LS order id of the right deal, or run: dealsync reviews.",
 }
 _environment = SandboxedEnvironment(
     loader=DictLoader(_TEMPLATES),
@@ -55,6 +58,7 @@ def render(template: str, key: str, order: Order, *, locale: str, **extra: str) 
         refunded=format_money(order.refunded, locale),
         product=product_name(order),
         number=order.number,
+        order_id=order.id,
         **extra,
     )
     return f"{body} {reference(key)}"

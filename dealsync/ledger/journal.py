@@ -11,13 +11,15 @@ from typing import Any
 
 import pandas as pd
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Engine, delete, func, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 
 from dealsync.core.models import Link
-from dealsync.core.plan import Action, Doubt, Kind, Outcome, Plan, Review, State, Unfinished
+from dealsync.core.plan import Action, Doubt, Kind, Outcome, Plan, State, Unfinished
 from dealsync.core.tables import LEDGER_COLUMNS, LINK_COLUMNS
 from dealsync.ledger.frames import frame
-from dealsync.ledger.tables import LedgerEntry, LinkRow, ReviewRow
+from dealsync.ledger.links import keep_links
+from dealsync.ledger.reviews import keep_reviews
+from dealsync.ledger.tables import LedgerEntry, LinkRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
 AGAIN = (State.PLANNED.value, State.FAILED.value)
@@ -26,7 +28,7 @@ _ACTION = TypeAdapter(Action)
 
 
 class Journal:
-    """Links, reviews and the ledger of actions."""
+    """Links and the ledger of actions."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -37,8 +39,8 @@ class Journal:
         An action whose key another run has sent or done is left out.
         """
         with self._engine.begin() as db:
-            _keep_links(db, plan.links, now)
-            _keep_reviews(db, plan.reviews, now)
+            keep_links(db, plan.links, now)
+            keep_reviews(db, plan.reviews, now)
             claimed = _claim(db, plan.actions, run_id, now)
         return tuple(action for action in plan.actions if action.key in claimed)
 
@@ -72,7 +74,7 @@ class Journal:
                         closed_at=now,
                     )
                 )
-            _keep_links(db, links, now)
+            keep_links(db, links, now)
 
     def doubts(self) -> list[Doubt]:
         """Return the actions that were sent and whose answer is not known, oldest first."""
@@ -88,18 +90,21 @@ class Journal:
             ]
 
     def unfinished(self) -> Unfinished:
-        """Return what earlier runs meant and did not do, and how many deals the rota of owners has given out."""
+        """Return what earlier runs meant and did not do, and how many deals each rota has given out."""
         query = (
             select(LedgerEntry.action, LedgerEntry.lead_id)
             .where(LedgerEntry.state.in_(AGAIN))
             .order_by(LedgerEntry.idempotency_key)
         )
-        given = select(func.count()).where(LedgerEntry.kind == Kind.CREATE_DEAL.value)
+        rota = func.coalesce(LedgerEntry.action["change"]["rota"].as_string(), "").label("rota")
+        given = (
+            select(rota, func.count().label("deals")).where(LedgerEntry.kind == Kind.CREATE_DEAL.value).group_by("rota")
+        )
         with self._engine.connect() as db:
             rows = db.execute(query).all()
-            position = db.scalar(given) or 0
+            positions = {row.rota: row.deals for row in db.execute(given)}
         actions = tuple(_ACTION.validate_python({**row.action, "lead_id": row.lead_id}) for row in rows)
-        return Unfinished(actions, position)
+        return Unfinished(actions, positions)
 
     def result_ids(self, keys: Iterable[str]) -> dict[str, int]:
         """Return what applied actions made, by key."""
@@ -155,20 +160,3 @@ def _entry(action: Action, run_id: str, now: datetime) -> dict[str, Any]:
         "attempts": 0,
         "planned_at": now,
     }
-
-
-def _keep_links(db: Connection, links: Sequence[Link], now: datetime) -> None:
-    """A later link replaces an earlier one: it is made only when the earlier deal is gone."""
-    for link in links:
-        row = {"lead_id": link.lead_id, "tier": link.tier.value, "evidence": link.evidence, "linked_at": now}
-        statement = insert(db, LinkRow).values(order_id=link.order_id, **row)
-        db.execute(statement.on_conflict_do_update(index_elements=[LinkRow.order_id], set_=row))
-
-
-def _keep_reviews(db: Connection, reviews: Sequence[Review], now: datetime) -> None:
-    """The reviews of this plan are the open ones; those that settled themselves go."""
-    for review in reviews:
-        row = {"candidates": list(review.candidates), "reason": review.reason, "last_seen_at": now}
-        statement = insert(db, ReviewRow).values(order_id=review.order_id, first_seen_at=now, **row)
-        db.execute(statement.on_conflict_do_update(index_elements=[ReviewRow.order_id], set_=row))
-    db.execute(delete(ReviewRow).where(ReviewRow.last_seen_at < now))

@@ -129,16 +129,17 @@ class Mirror:
                 found |= {row.lead_id: row.updated_at for row in rows}
         return found
 
-    def oldest_page(self, table: str, since: datetime, page_size: int) -> int:
-        """Return the page of a newest-first list on which objects created at `since` stand, by the mirror's count."""
+    def oldest_page(self, table: str, store_id: str, since: datetime, page_size: int) -> int:
+        """Return the page of a store's newest-first list on which objects of `since` stand, by the mirror's count."""
         listed: dict[str, type[DeclarativeBase]] = {
             "orders": OrderRow,
             "subscriptions": SubscriptionRow,
             "invoices": InvoiceRow,
         }
-        created_at = table_of(listed[table]).c.created_at
+        columns = table_of(listed[table]).c
         with self._engine.connect() as db:
-            younger = db.execute(select(func.count()).where(created_at >= since)).scalar_one()
+            mine = (columns.store_id == store_id, columns.created_at >= since)
+            younger = db.execute(select(func.count()).where(*mine)).scalar_one()
         return younger // page_size + 1
 
     def has_orders_of(self, store_id: str) -> bool:
@@ -230,6 +231,13 @@ def _order_row(order: Order) -> Row:
         "updated_at": order.updated_at,
         "refunded_at": order.refunded_at,
         "receipt_url": order.receipt_url,
+        "identifier": order.identifier,
+        "customer_id": order.customer_id,
+        "product_id": order.product_id,
+        "subtotal_minor": order.subtotal_minor,
+        "discount_minor": order.discount_minor,
+        "tax_minor": order.tax_minor,
+        "setup_fee_minor": order.setup_fee_minor,
     }
 
 

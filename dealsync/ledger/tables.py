@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Index, String, Text, TypeDecorator
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Index, LargeBinary, String, Text, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -37,6 +37,7 @@ class Base(DeclarativeBase):
         datetime: UtcTime,
         int: BigInteger,
         str: Text,
+        bytes: LargeBinary,
         dict[str, Any]: JSON,
         list[Any]: JSON,
     }
@@ -68,6 +69,13 @@ class OrderRow(Base):
     updated_at: Mapped[datetime]
     refunded_at: Mapped[datetime | None]
     receipt_url: Mapped[str | None]
+    identifier: Mapped[str] = mapped_column(default="")
+    customer_id: Mapped[str] = mapped_column(default="")
+    product_id: Mapped[str] = mapped_column(default="")
+    subtotal_minor: Mapped[int | None]
+    discount_minor: Mapped[int] = mapped_column(default=0)
+    tax_minor: Mapped[int] = mapped_column(default=0)
+    setup_fee_minor: Mapped[int] = mapped_column(default=0)
 
 
 class SubscriptionRow(Base):
@@ -164,6 +172,79 @@ class ContactEmailRow(Base):
     email: Mapped[str] = mapped_column(String(320), primary_key=True, index=True)
 
 
+class CustomerRow(Base):
+    """A Lemon Squeezy customer, read when his country decided about an owner."""
+
+    __tablename__ = "customers"
+
+    customer_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    country: Mapped[str]  # ISO alpha-2; empty if not told
+    updated_at: Mapped[datetime]
+
+
+class MergeRow(Base):
+    """A deal that is gone, and into which other one it was merged."""
+
+    __tablename__ = "merges"
+
+    gone_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    lead_id: Mapped[int | None]  # the survivor; empty if none was found
+
+
+# --- evidence: what may tell which deal a payment belongs to ---------------------------------------------------
+
+
+class EventRow(Base):
+    """A verified webhook of Lemon Squeezy, as it came."""
+
+    __tablename__ = "inbox"
+
+    event_id: Mapped[str] = mapped_column(String(100), primary_key=True)  # of its meta, else a digest of the body
+    event_name: Mapped[str]
+    object_type: Mapped[str]  # as in the resource: orders, subscriptions, subscription-invoices, ...
+    object_id: Mapped[str]
+    order_id: Mapped[str | None] = mapped_column(index=True)  # that it speaks of
+    subscription_id: Mapped[str | None] = mapped_column(index=True)  # the same
+    store_id: Mapped[str | None]
+    test_mode: Mapped[bool]
+    custom: Mapped[dict[str, Any]]  # custom data: key -> text
+    body: Mapped[bytes]
+    received_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class ClaimRow(Base):
+    """A buyer came back through the claim link of a checkout. The first visit counts."""
+
+    __tablename__ = "claims"
+
+    nonce: Mapped[str] = mapped_column(String(64), primary_key=True)  # one a link
+    order_id: Mapped[str] = mapped_column(index=True)
+    order_identifier: Mapped[str]
+    lead_id: Mapped[int]
+    variant_id: Mapped[str]
+    issued_at: Mapped[datetime]
+    claimed_at: Mapped[datetime]
+
+
+class CheckoutRow(Base):
+    """A checkout with a deal's id in its custom data: made by us, by an older installation or by a person."""
+
+    __tablename__ = "checkouts"
+
+    checkout_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    store_id: Mapped[str]
+    variant_id: Mapped[str]
+    lead_text: Mapped[str]  # as it stands there; may be no id at all
+    email: Mapped[str]  # normalised; empty if none was given
+    custom_price: Mapped[int | None]  # minor units of the store's currency
+    custom: Mapped[dict[str, Any]]
+    url: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    expires_at: Mapped[datetime | None]
+    test_mode: Mapped[bool]
+    updated_at: Mapped[datetime]
+
+
 # --- decisions and effects ---------------------------------------------------------------------------------------
 
 
@@ -186,7 +267,12 @@ class ReviewRow(Base):
 
     order_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     candidates: Mapped[list[Any]]  # lead ids
+    details: Mapped[list[Any]]  # of `plan.Candidate`, best first
     reason: Mapped[str]
+    state: Mapped[str] = mapped_column(String(20), index=True)  # open, settled (by itself), resolved (by a person)
+    decision: Mapped[str | None]  # of a person: "lead:31", "new", "dismissed"
+    decided_by: Mapped[str | None]
+    decided_at: Mapped[datetime | None]
     first_seen_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
 

@@ -30,7 +30,8 @@ def test_readme__the_demo_prints_what_it_says(tmp_path: Path) -> None:
 
 def test_readme__names_every_command_and_no_other() -> None:
     named = set(re.findall(r"^\| `dealsync (\w+)", README, flags=re.MULTILINE))
-    assert named == {command.callback.__name__ for command in app.registered_commands if command.callback}
+    commands = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert named == commands | {str(group.name) for group in app.registered_groups}
 
 
 def test_readme__names_every_setting() -> None:

@@ -45,7 +45,8 @@ def served(prefect: LocalPrefect, accounts: Accounts) -> Iterator[LocalPrefect]:
 @pytest.mark.parametrize("entry", DECLARED["deployments"], ids=lambda entry: entry["name"])
 def test_deployment__its_entrypoint_loads_and_takes_its_parameters(entry: dict[str, Any]) -> None:
     flow: Flow[..., Any] = load_flow_from_entrypoint(str(ROOT / entry["entrypoint"]), use_placeholder_flow=False)
-    flow.validate_parameters(entry["parameters"])
+    if "parameters" in entry:  # else a person fills in its form
+        flow.validate_parameters(entry["parameters"])
     assert flow.description
 
 
@@ -111,6 +112,38 @@ def test_story__a_plan_over_the_limit_is_red_and_sends_nothing(served: LocalPref
     assert "max_changes" in run.message
     assert len(accounts.kommo()["leads"]) == before
     served.run_deployment("reconcile", {"apply": True})
+
+
+def test_story__a_person_decides_a_review_in_its_form(served: LocalPrefect, accounts: Accounts) -> None:
+    eve = {"name": "Eve Example", "email": "eve@example.com"}
+    first, second = (accounts.control("leads", price=880, contact=eve)["id"] for _ in range(2))
+    orders = [accounts.control("orders", email=eve["email"], total=88000)["data"]["id"] for _ in range(2)]
+    served.run_deployment("reconcile", {"apply": True})
+    filled = {"review": f"order:{orders[0]}", "decided_by": "tester"}
+
+    half = served.run_deployment("resolve-review", filled | {"decision": "it is the payment of the deal below"})
+    assert (half.state, "A deal is named with" in half.message) == ("Failed", True)
+    whole = filled | {"decision": "it is the payment of the deal below", "lead_id": second}
+    done = served.run_deployment("resolve-review", whole)
+    assert (done.state, f"deal {second}; the next run" in done.message) == ("Completed", True)
+    shown = served.artifacts(done.id)["reviews"]
+    assert f"order:{orders[0]}: deal {second}" in shown
+    assert f"[order:{orders[1]}](https://app.lemonsqueezy.com/orders/{orders[1]})" in shown
+    assert f"/leads/detail/{first})" in shown
+    assert not {"Eve", "eve@example.com", "tester"} & set(_words(shown))
+
+    served.run_deployment("reconcile", {"apply": True})
+    assert accounts.lead(second)["status_id"] == WON
+
+
+def test_form__of_a_review_asks_for_typed_and_explained_values(served: LocalPrefect) -> None:
+    deployment = served.deployment("resolve-review")
+    assert deployment is not None
+    schema = deployment["parameter_openapi_schema"]
+    assert schema["required"] == ["review", "decision", "decided_by"]
+    assert all(schema["properties"][name]["description"] for name in ("review", "decision", "decided_by", "lead_id"))
+    assert len(schema["definitions"]["Choice"]["enum"]) == 3
+    assert deployment["enforce_parameter_schema"]
 
 
 def test_prefect_deploy__twice_leaves_each_deployment_once(prefect: LocalPrefect, tmp_path: Path) -> None:

@@ -113,15 +113,17 @@ def test_reconcile__refunds_in_part_are_told_one_by_one_and_the_deal_stays_won(a
     assert [len(notes), len(tasks)] == [3, 2]
 
 
-def test_reconcile__a_tie_sends_nothing_and_waits_for_a_person(accounts: Accounts) -> None:
+def test_reconcile__a_tie_changes_no_deal_and_calls_a_person_once(accounts: Accounts) -> None:
     first = open_deal(accounts)
     second = open_deal(accounts)
     pay(accounts)
     accounts.control("requests/reset")
     report = accounts.run()
-    assert report.plan.actions == ()
     assert [review.candidates for review in report.plan.reviews] == [(first, second)]
-    assert [name for name in accounts.requests()["counts"] if "GET" not in name] == []
+    assert [name for name in accounts.requests()["counts"] if "GET" not in name] == ["kommo POST /api/v4/tasks"]
+    assert [len(accounts.texts(lead_id)[1]) for lead_id in (first, second)] == [1, 0]
+    assert {accounts.lead(lead_id)["status_id"] for lead_id in (first, second)} == {NEW}
+    assert accounts.run().plan.actions == ()
 
 
 def test_reconcile__test_mode_orders_touch_nothing_in_live_mode(
@@ -191,7 +193,9 @@ def test_reconcile__a_deal_that_a_person_deleted_is_not_made_again(accounts: Acc
     (lead,) = accounts.kommo()["leads"]
     accounts.delete(lead["id"])
     report = accounts.run()
-    assert report.plan.actions == ()
+    assert [a.key for a in report.plan.actions] == ["order:500001:review"]
+    assert [task["entity_id"] for task in accounts.kommo()["tasks"]] == [None]
+    assert accounts.run().plan.actions == ()
     assert "deleted" in report.plan.reviews[0].reason
     assert accounts.kommo()["leads"] == []
 

@@ -164,6 +164,22 @@ class Kommo:
         pages = self._pages("/tasks", "tasks", params, normalise.task)
         return [t async for page in pages for t in page if t.lead_id == lead_id]
 
+    async def newest_tasks(self, *, since: datetime) -> list[Written]:
+        """Return every task created or changed at or after `since`, and perhaps older ones."""
+        params = {"order[id]": "desc", **_window(since)}
+        return [t async for page in self._pages("/tasks", "tasks", params, normalise.task) for t in page]
+
+    async def merges(self, *, since: datetime | None = None) -> dict[int, int]:
+        """Return which deals were merged into which other one, by the id of the one that is gone.
+
+        Source: Kommo reference, 2.3 and "Sources, events"; see `assumptions.KOMMO_MERGE_NAMES_BOTH_DEALS`.
+        """
+        params: dict[str, Any] = {"filter[entity]": "lead", "filter[type]": "entity_merged"}
+        if since is not None:
+            params["filter[created_at][from]"] = int(since.timestamp())
+        pages = self._pages("/events", "events", params, normalise.merge, limit=EVENTS_PAGE)
+        return {gone: survivor async for page in pages for survivor, ids in page for gone in ids if gone != survivor}
+
     async def status_changes(self, lead_id: int, *, since: datetime) -> list[int]:
         """Return the statuses that a deal was moved to at or after `since`, whoever moved it.
 

@@ -14,6 +14,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from dealsync.apis.border import Int64, Text, Wire, named, parse, storable
+from dealsync.core.assumptions import KOMMO_MERGE_NAMES_BOTH_DEALS
 from dealsync.core.mapping import NUMERIC_KEYS, canonical_number
 from dealsync.core.models import Contact, Deal, normal_email
 
@@ -214,12 +215,20 @@ class _LeadStatus(Wire):
     id: Int64
 
 
+class _MergedEntity(Wire):
+    id: Int64
+    type: Text = "lead"
+
+
 class _After(Wire):
     lead_status: _LeadStatus | None = None
+    entity: _MergedEntity | None = None
 
 
 class _Event(Wire):
+    type: Text = ""
     entity_id: Int64
+    value_before: Annotated[list[_After], BeforeValidator(_listed)] = Field(default_factory=list)
     value_after: Annotated[list[_After], BeforeValidator(_listed)] = Field(default_factory=list)
 
 
@@ -323,6 +332,15 @@ def moved_to(event: object) -> tuple[int, int]:
     wire = parse(_Event, event, named("event", event))
     statuses = [after.lead_status.id for after in wire.value_after if after.lead_status]
     return wire.entity_id, statuses[0] if statuses else 0
+
+
+def merge(event: object) -> tuple[int, tuple[int, ...]]:
+    """Return the surviving deal of an `entity_merged` event and the deals that it took in; none for other events."""
+    wire = parse(_Event, event, named("event", event))
+    if wire.type != "entity_merged" or not KOMMO_MERGE_NAMES_BOTH_DEALS:
+        return wire.entity_id, ()
+    named_deals = (part.entity for part in (*wire.value_before, *wire.value_after))
+    return wire.entity_id, tuple(deal.id for deal in named_deals if deal is not None and deal.type == "lead")
 
 
 class _Hook(Wire):

@@ -51,8 +51,9 @@ def new_deal(
         "_embedded": {},
         "request_id": request_id,
     }
-    if deal.fields:
-        body["custom_fields_values"] = _field_values(deal.fields, field_ids)
+    others = [{"field_id": field_id, "values": [{"value": text}]} for field_id, text in sorted(deal.custom.items())]
+    if values := [*_field_values(deal.fields, field_ids), *others]:
+        body["custom_fields_values"] = values
     if tags:
         body["_embedded"]["tags"] = [{"name": tag} for tag in tags]
     if deal.price is not None:
@@ -78,11 +79,10 @@ def note(lead_id: int, note: Note, request_id: str) -> Body:
     return {"entity_id": lead_id, "note_type": "common", "params": {"text": note.text}, "request_id": request_id}
 
 
-def task(lead_id: int, task: Task, request_id: str) -> Body:
-    """Return one POST item for /tasks. The owner is left out, never null, when there is none."""
-    body: Body = {
-        "entity_id": lead_id,
-        "entity_type": "leads",
+def task(lead_id: int | None, task: Task, request_id: str) -> Body:
+    """Return one POST item for /tasks, on a deal or on nothing. What there is none of is left out, never null."""
+    body: Body = {} if lead_id is None else {"entity_id": lead_id, "entity_type": "leads"}
+    body |= {
         "task_type_id": 1,
         "text": task.text,
         "complete_till": int(task.due_at.timestamp()),

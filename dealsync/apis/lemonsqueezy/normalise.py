@@ -64,6 +64,10 @@ class _Order(Dates):
     status: Text
     currency: Currency
     total: Int64
+    subtotal: Int64 | None = None
+    discount_total: Int64 | None = None
+    tax: Int64 | None = None
+    setup_fee: Int64 | None = None
     refunded: bool | None = None
     refunded_amount: Refund | None = None
     refunded_at: Time | None = None
@@ -193,6 +197,10 @@ def order(resource: object) -> Order:
         identifier=wire.identifier,
         customer_id=wire.customer_id,
         product_id=item.product_id,
+        subtotal_minor=wire.subtotal,
+        discount_minor=wire.discount_total or 0,
+        tax_minor=wire.tax or 0,
+        setup_fee_minor=wire.setup_fee or 0,
     )
 
 

@@ -5,11 +5,26 @@ from typing import Any
 import pytest
 
 from dealsync.core.models import Link, Money, OrderStatus, Tier
+from dealsync.core.owners import Owners, RotaUser
 from dealsync.core.plan import Action, DealChange, Kind, NewContact, NewDeal, Note, Plan, Task, Unfinished
 from dealsync.core.planner import make_plan
 from dealsync.core.texts import reference
 from dealsync.errors import UnsafePlan
-from tests.builders import ATTENTION, LOST, NEW, NOW, SALES, WON, World, contact, deal, order, policy, subscription
+from tests.builders import (
+    ATTENTION,
+    INVOICE_SENT,
+    LOST,
+    NEW,
+    NOW,
+    SALES,
+    WON,
+    World,
+    contact,
+    deal,
+    order,
+    policy,
+    subscription,
+)  # fmt: skip
 
 
 def planned(world: World, unfinished: Unfinished | None = None, **changes: Any) -> Plan:
@@ -113,7 +128,7 @@ def test_plan__two_orders_of_one_new_buyer_share_a_contact() -> None:
 
 def test_plan__owners_take_turns_where_the_last_run_stopped() -> None:
     orders = tuple(order(i, user_email=f"b{i}@example.com") for i in range(10, 15))
-    plan = planned(World(orders), Unfinished(rota_position=2))
+    plan = planned(World(orders), Unfinished(rota_positions={"": 2}))
     owners = [a.change.responsible_user_id for a in plan.actions if isinstance(a.change, NewDeal)]
     assert owners == [503, 501, 502, 503, 501]
 
@@ -121,10 +136,12 @@ def test_plan__owners_take_turns_where_the_last_run_stopped() -> None:
 def test_plan__an_order_that_failed_before_keeps_its_owner() -> None:
     world = World((order(),))
     first = keys(planned(world))["order:17:deal"]
-    again = keys(planned(world, Unfinished((first,), rota_position=1)))["order:17:deal"]
+    again = keys(planned(world, Unfinished((first,), {"": 1})))["order:17:deal"]
     assert isinstance(again.change, NewDeal)
     assert again.change.responsible_user_id == 501
-    without = keys(planned(world, Unfinished((first,), rota_position=1), owners=(502, 503)))["order:17:deal"]
+    without = keys(planned(world, Unfinished((first,), {"": 1}), owners=Owners(users=(RotaUser(502), RotaUser(503)))))[
+        "order:17:deal"
+    ]
     assert isinstance(without.change, NewDeal)
     assert without.change.responsible_user_id == 503
 
@@ -265,11 +282,30 @@ def test_plan__other_mode_does_nothing_and_says_so() -> None:
     assert (plan.actions, plan.reviews, plan.other_mode) == ((), (), 1)
 
 
-def test_plan__a_tie_sends_nothing() -> None:
-    plan = planned(World((order(),), (deal(31), deal(32)), (contact(),)))
-    assert plan.actions == ()
-    assert plan.links == ()
+def test_plan__a_tie_changes_no_deal_and_calls_one_person_once() -> None:
+    world = World((order(),), (deal(31, price=400), deal(32, responsible_user_id=503)), (contact(),))
+    plan = planned(world)
+    (call,) = plan.actions
+    assert (call.key, call.lead_id, plan.links) == ("order:17:review", 32, ())
+    assert isinstance(call.change, Task)
+    assert call.change.responsible_user_id == 503
+    assert "several open deals. Possible deals: 32, 31. Write 17 into the field LS order id" in call.change.text
     assert [r.order_id for r in plan.reviews] == ["17"]
+    again = planned(world.after(plan))
+    assert (again.actions, [r.order_id for r in again.reviews]) == ((), ["17"])
+
+
+def test_plan__a_payment_without_any_candidate_calls_the_default_owner() -> None:
+    world = World((order(),), (deal(is_deleted=True),), (contact(),), links=(Link("17", 31, Tier.CONTACT, "x"),))
+    (call,) = planned(world).actions
+    assert isinstance(call.change, Task)
+    assert (call.lead_id, call.change.on_deal, call.change.responsible_user_id) == (None, False, 501)
+
+
+def test_plan__nobody_is_called_about_a_payment_of_long_ago() -> None:
+    world = World((order(),), (deal(31), deal(32)), (contact(),))
+    plan = planned(world, notify_since=NOW)
+    assert (plan.actions, [r.order_id for r in plan.reviews]) == ((), ["17"])
 
 
 def test_plan__a_task_that_was_not_sent_is_sent_by_a_later_run_unless_its_deal_is_gone() -> None:
@@ -279,7 +315,7 @@ def test_plan__a_task_that_was_not_sent_is_sent_by_a_later_run_unless_its_deal_i
     assert keys(planned(rest, Unfinished((task,))))["order:17:flag:amount"] == task
     assert "order:17:flag:amount" not in keys(planned(rest))
     gone = replace(rest, deals=(replace(rest.deal(31), is_deleted=True),))
-    assert planned(gone, Unfinished((task,))).actions == ()
+    assert list(keys(planned(gone, Unfinished((task,))))) == ["order:17:review"]
 
 
 def test_plan__a_change_in_doubt_is_not_planned_again() -> None:
@@ -295,7 +331,7 @@ def test_plan__too_many_deals_are_refused() -> None:
 
 
 def test_plan__drift_counts_what_stands_out_of_step() -> None:
-    stuck = deal(33, contacts=(), status_id=policy().invoice_status_id, updated_at=NOW - timedelta(hours=25))
+    stuck = deal(33, contacts=(), status_id=INVOICE_SENT, updated_at=NOW - timedelta(hours=25))
     unpaid = deal(34, contacts=(), status_id=WON, fields={"order_id": "99"})
     world = World((order(),), (stuck, unpaid), subscriptions=(subscription(order_id=55),))
     drift = planned(world).drift

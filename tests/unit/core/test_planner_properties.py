@@ -123,7 +123,12 @@ def test_plan__once_applied_every_wanted_state_holds(world: World) -> None:
 def test_plan__touches_only_deals_that_an_order_belongs_to(world: World) -> None:
     plan = plan_of(world)
     linked = {x.lead_id for x in (*world.links, *plan.links)}
-    assert {a.lead_id for a in plan.actions if a.lead_id is not None} <= linked
+    asked = {review.order_id: review.candidates for review in plan.reviews}
+    for action in plan.actions:
+        if action.key.endswith(":review"):
+            assert action.lead_id in (*asked[action.order_id], None)
+        else:
+            assert action.lead_id in (*linked, None)
     gone = {d.lead_id for d in world.deals if d.is_deleted}
     assert not linked & gone
 

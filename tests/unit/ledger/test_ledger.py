@@ -14,13 +14,15 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
 
 from dealsync.core.models import Invoice, Link, Money, Tier
-from dealsync.core.plan import Action, DealChange, Kind, NewDeal, Note, Outcome, Plan, Review, Seen, State, Task
+from dealsync.core.plan import Action, DealChange, Kind, NewDeal, Note, Outcome, Plan, Seen, State, Task
 from dealsync.core.planner import make_plan
 from dealsync.core.tables import Tables
 from dealsync.errors import ConfigError, RunInProgress
 from dealsync.ledger.database import open_database
+from dealsync.ledger.evidence import Evidence
 from dealsync.ledger.journal import Journal
 from dealsync.ledger.mirror import Mirror
+from dealsync.ledger.reviews import Reviews
 from dealsync.ledger.runs import LEASE, Runs, Watermark
 from dealsync.ledger.tables import Base
 from tests.builders import NOW, WON, World, contact, deal, order, policy, subscription
@@ -34,10 +36,11 @@ def action(key: str = "order:17:won", kind: Kind = Kind.CLOSE, **changes: object
 
 
 def tables(engine: Engine) -> Tables:
-    mirror, journal = Mirror(engine), Journal(engine)
+    mirror, journal, evidence = Mirror(engine), Journal(engine), Evidence(engine)
     return Tables(
         mirror.orders(), mirror.subscriptions(), mirror.deals(), mirror.contact_emails(), mirror.lead_contacts(),
-        journal.links(), journal.entries(),
+        journal.links(), journal.entries(), evidence.hints(), evidence.checkouts(), evidence.merges(),
+        Reviews(engine).decisions(), evidence.customers(),
     )  # fmt: skip
 
 
@@ -177,22 +180,13 @@ def test_journal__actions_come_back_as_they_were(engine: Engine, change: object)
     assert journal.unfinished().actions == (meant,)
 
 
-def test_journal__reviews_that_settled_themselves_go(engine: Engine) -> None:
-    journal = Journal(engine)
-    journal.record(Plan(reviews=(Review("17", (31, 32), "tie"), Review("18", (), "gone"))), "run-1", NOW)
-    journal.record(Plan(reviews=(Review("18", (), "gone"),)), "run-2", LATER)
-    with engine.connect() as db:
-        rows = db.exec_driver_sql("SELECT order_id FROM reviews").all()
-    assert [tuple(row) for row in rows] == [("18",)]
-
-
 def test_journal__a_link_is_made_with_its_outcome(engine: Engine) -> None:
     journal = Journal(engine)
     journal.record(Plan(actions=(action("order:17:deal", Kind.CREATE_DEAL, lead_id=None),)), "run-1", NOW)
     journal.close([Outcome("order:17:deal", State.APPLIED, 40, 40)], [Link("17", 40, Tier.SELF_SERVE, "made")], NOW)
     assert journal.links()[["order_id", "lead_id"]].values.tolist() == [["17", 40]]
     assert journal.result_ids(["order:17:deal", "order:99:deal"]) == {"order:17:deal": 40}
-    assert journal.unfinished().rota_position == 1
+    assert journal.unfinished().rota_positions == {"": 1}
 
 
 async def test_lock__a_second_run_is_refused_and_the_first_is_not_disturbed(engine: Engine) -> None:

@@ -1,0 +1,174 @@
+"""Which deals come into question for which orders: found for all unplaced orders at once, tier by tier."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from dealsync.core.assumptions import CLOCK_SKEW
+from dealsync.core.evidence import HintKind
+from dealsync.core.models import Deal
+from dealsync.core.tables import Tables, deal_of, time_of
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A webhook or a claim that names a deal for an order. `told` says in words where it is from."""
+
+    kind: HintKind
+    told: str
+    lead_text: str
+    order_identifier: str
+    variant_id: str
+    issued_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A checkout that was open for this order's variant when it was paid."""
+
+    checkout_id: str
+    lead_text: str
+    same_email: bool
+    custom_price: int | None  # minor units of the store's currency
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InQuestion:
+    """Everything that may tell the deals of the unplaced orders; all by order id, in a fixed order."""
+
+    by_field: Mapping[str, list[int]]
+    by_contact: Mapping[str, list[int]]
+    hints: Mapping[str, list[Hint]]
+    issued: Mapping[str, list[Issued]]
+    webhook_seen: frozenset[str]
+
+    def texts(self) -> Iterable[str]:
+        """Return every text that may name a deal."""
+        yield from (hint.lead_text for hints in self.hints.values() for hint in hints)
+        yield from (checkout.lead_text for checkouts in self.issued.values() for checkout in checkouts)
+
+    def lead_ids(self) -> set[int]:
+        """Return the deals that the deals' own fields and contacts name."""
+        return {lead_id for found in (self.by_field, self.by_contact) for ids in found.values() for lead_id in ids}
+
+
+def in_question(unplaced: pd.DataFrame, tables: Tables, deals: pd.DataFrame, watched: frozenset[int]) -> InQuestion:
+    """Look everything up for the unplaced orders; `deals` are the ones that are there, `watched` the pipelines."""
+    about = hints_about(unplaced["order_id"], tables)
+    named = about[about["lead_text"].notna()]
+    return InQuestion(
+        by_field=_by_field(unplaced, tables, deals),
+        by_contact=_by_contact(unplaced, tables, deals[deals["pipeline_id"].isin(watched)]),
+        hints=_grouped((str(row.order_id), _hint(row)) for row in named.itertuples(index=False)),
+        issued=_issued(unplaced, tables.checkouts),
+        webhook_seen=frozenset(about[about["kind"] == HintKind.EXPLICIT]["order_id"]),
+    )
+
+
+def hints_about(order_ids: pd.Series, tables: Tables) -> pd.DataFrame:
+    """Return the hints about these orders or their subscriptions: a row an order and hint, oldest first."""
+    hints = tables.hints
+    started = tables.subscriptions[tables.subscriptions["order_id"].isin(order_ids)][["subscription_id", "order_id"]]
+    direct = hints[hints["order_id"].isin(order_ids)]
+    through = hints.drop(columns="order_id").merge(started, on="subscription_id")
+    about = pd.concat([direct, through[hints.columns]], ignore_index=True)
+    return about.drop_duplicates().sort_values(["seen_at", "hint_id", "order_id"])
+
+
+def custom_data(order_ids: pd.Series, tables: Tables) -> dict[str, dict[str, str]]:
+    """Return the custom data that webhooks told of orders; of two values for a key the later one."""
+    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    about = hints_about(order_ids, tables)
+    for order_id, custom in zip(about["order_id"], about["custom"], strict=True):
+        found[order_id] |= json.loads(custom or "{}")
+    return found
+
+
+def deals_of(lead_ids: Iterable[int], deals: pd.DataFrame) -> dict[int, Deal]:
+    """Return the deals of these ids that are there."""
+    rows = deals[deals["lead_id"].isin(set(lead_ids))]
+    return {deal.lead_id: deal for deal in map(deal_of, rows.itertuples(index=False))}
+
+
+def typed_id(texts: pd.Series) -> pd.Series:
+    """Return ids that people typed, as they are compared: "# 17 " is "17"."""
+    return texts.fillna("").str.strip().str.removeprefix("#").str.strip()
+
+
+def _by_field(unplaced: pd.DataFrame, tables: Tables, deals: pd.DataFrame) -> dict[str, list[int]]:
+    """Deals that carry the id of the order, or of a subscription that it started."""
+    marked = deals[["lead_id", "ls_order_id", "ls_subscription_id"]].dropna(
+        how="all", subset=["ls_order_id", "ls_subscription_id"]
+    )
+    started = tables.subscriptions[["order_id", "subscription_id"]]
+    wanted = unplaced[["order_id"]]
+    by_order = wanted.merge(marked.assign(order_id=typed_id(marked["ls_order_id"]))[["order_id", "lead_id"]])
+    by_subscription = wanted.merge(started).merge(
+        marked.assign(subscription_id=typed_id(marked["ls_subscription_id"]))[["subscription_id", "lead_id"]]
+    )
+    hits = pd.concat([by_order, by_subscription[["order_id", "lead_id"]]]).drop_duplicates()
+    return _grouped(sorted(zip(hits["order_id"], hits["lead_id"].astype(int), strict=True)))
+
+
+def _by_contact(unplaced: pd.DataFrame, tables: Tables, deals: pd.DataFrame) -> dict[str, list[int]]:
+    """The deals of every contact that has the buyer's e-mail."""
+    buyers = pd.DataFrame({"order_id": unplaced["order_id"], "email": _emails(unplaced)})
+    pairs = (
+        buyers[buyers["email"] != ""]
+        .merge(tables.contact_emails, on="email")
+        .merge(tables.lead_contacts, on="contact_id")[["order_id", "lead_id"]]
+        .drop_duplicates()
+    )
+    pairs = pairs[pairs["lead_id"].isin(deals["lead_id"])]
+    return _grouped(sorted(zip(pairs["order_id"], pairs["lead_id"].astype(int), strict=True)))
+
+
+def _issued(unplaced: pd.DataFrame, checkouts: pd.DataFrame) -> dict[str, list[Issued]]:
+    """The checkouts for the same store, variant and mode that were open when an order was paid."""
+    same = ["store_id", "variant_id", "test_mode"]
+    orders = unplaced[["order_id", "created_at", *same]].assign(buyer=_emails(unplaced))
+    pairs = orders.rename(columns={"created_at": "paid_at"}).merge(checkouts, on=same)
+    was_open = pairs["created_at"] <= pairs["paid_at"] + CLOCK_SKEW
+    was_open &= pairs["expires_at"].isna() | (pairs["expires_at"] >= pairs["paid_at"] - CLOCK_SKEW)
+    pairs = pairs[was_open].sort_values(["order_id", "created_at", "checkout_id"])
+    return _grouped((str(row.order_id), _checkout(row)) for row in pairs.itertuples(index=False))
+
+
+def _emails(orders: pd.DataFrame) -> pd.Series:
+    return orders["user_email"].str.strip().str.casefold()
+
+
+def _hint(row: Any) -> Hint:
+    return Hint(
+        kind=HintKind(row.kind),
+        told=row.hint_id,
+        lead_text=row.lead_text,
+        order_identifier=row.order_identifier,
+        variant_id=row.variant_id,
+        issued_at=time_of(row.issued_at),
+    )
+
+
+def _checkout(row: Any) -> Issued:
+    return Issued(
+        checkout_id=row.checkout_id,
+        lead_text=row.lead_text,
+        same_email=bool(row.email) and row.email == row.buyer,
+        custom_price=None if pd.isna(row.custom_price) else int(row.custom_price),
+        created_at=row.created_at.to_pydatetime(),
+    )
+
+
+def _grouped(pairs: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
+    found: defaultdict[str, list[Any]] = defaultdict(list)
+    for order_id, item in pairs:
+        found[order_id].append(item)
+    return dict(found)

@@ -1,0 +1,73 @@
+"""What may tell which deal a payment belongs to, besides Lemon Squeezy's and Kommo's own objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+LEAD_ID_KEY = "kommo_lead_id"
+"""The key of a checkout's custom data under which the deal's id travels."""
+GREATEST_LEAD_ID = 2**63 - 1
+
+
+class HintKind(StrEnum):
+    """Where a hint is from; the values are those of the tiers that it feeds."""
+
+    EXPLICIT = "explicit"  # a verified webhook
+    CLAIM = "claim"  # the buyer's visit to our claim link
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A verified webhook: which order or subscription it speaks of, and the custom data that it carries."""
+
+    event_id: str
+    event_name: str
+    object_type: str  # orders, subscriptions, subscription-invoices, license-keys, ...
+    object_id: str
+    order_id: str | None
+    subscription_id: str | None
+    store_id: str | None
+    test_mode: bool
+    custom: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A visit to a claim link: the link names the deal, the visitor's address the order that was paid through it."""
+
+    nonce: str
+    order_id: str
+    order_identifier: str  # UUID; no guess
+    lead_id: int
+    variant_id: str
+    issued_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCheckout:
+    """A checkout with a deal's id in its custom data, whoever made it."""
+
+    checkout_id: str
+    store_id: str
+    variant_id: str
+    lead_text: str
+    email: str  # normalised; empty if none was given
+    custom_price: int | None  # minor units of the store's currency
+    url: str
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime | None
+    test_mode: bool
+    custom: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+def lead_id_in(text: str) -> int | None:
+    """Return the id that a text holds; None for a text that is no id ("abc", "", "12 34", 10^30, "0")."""
+    digits = text.strip()
+    if not (digits.isascii() and digits.isdecimal()) or len(digits) > len(str(GREATEST_LEAD_ID)):
+        return None
+    lead_id = int(digits)
+    return lead_id if 0 < lead_id <= GREATEST_LEAD_ID else None

@@ -1,0 +1,20 @@
+"""Which deal an order belongs to: the one statement that writes it down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from dealsync.core.models import Link
+from dealsync.ledger.tables import LinkRow
+from dealsync.ledger.upsert import insert
+
+
+def keep_links(db: Connection, links: Iterable[Link], now: datetime) -> None:
+    """Store links; a later one replaces an earlier one: its deal is gone, was merged, or a person says otherwise."""
+    for link in links:
+        row = {"lead_id": link.lead_id, "tier": link.tier.value, "evidence": link.evidence, "linked_at": now}
+        statement = insert(db, LinkRow).values(order_id=link.order_id, **row)
+        db.execute(statement.on_conflict_do_update(index_elements=[LinkRow.order_id], set_=row))
