@@ -247,6 +247,18 @@ def reconcile(
 
 
 @app.command()
+def receive(
+    host: Annotated[str, typer.Option(help="Address to listen on; put a proxy with TLS before it.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
+) -> None:
+    """Take in webhooks of Lemon Squeezy and buyers' visits to their claim links, until stopped."""
+    from dealsync.receiver.serve import receive as run_receiver
+    from dealsync.settings import load_settings
+
+    run_receiver(load_settings(), host, port, on_ready=lambda url: typer.echo(f"Receiving at {url} (Ctrl-C stops)"))
+
+
+@app.command()
 def unblock(as_json: Json = False) -> None:
     """Send again after an API had blocked this address. Only once its support has lifted the block."""
     from dealsync.ledger.database import told_as_ours

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,6 +44,7 @@ def reviews(
 
 @app.command()
 def resolve(
+    context: typer.Context,
     review: Annotated[str, typer.Argument(help="Id of the review, such as order:17.")],
     lead: Annotated[int | None, typer.Option("--lead", min=1, help="It is the payment of this deal.")] = None,
     new: Annotated[bool, typer.Option("--new", help="Make a deal of its own for it.")] = False,
@@ -54,9 +56,9 @@ def resolve(
     from dealsync.settings import load_environment
 
     order_id, wanted = reviewing.order_id_of(review), _wanted(lead, new=new, dismiss=dismiss)
-    decided = reviewing.resolve_review(load_environment(), order_id, wanted, decided_by=getpass.getuser())
+    decided = reviewing.resolve_review(load_environment(), order_id, wanted, decided_by=_user())
     item = asyncio.run(decided)
-    if as_json:
+    if as_json or (context.parent is not None and context.parent.params["as_json"]):  # before or behind "resolve"
         typer.echo(json.dumps({"review": reviewing.as_json([item])[0]}, indent=2))
     else:
         typer.echo(f"order:{order_id}: {_told(item)}. The next run acts on it: dealsync reconcile --apply")
@@ -70,6 +72,13 @@ def _wanted(lead: int | None, *, new: bool, dismiss: bool) -> int | Decision:
     if len(given) != 1:
         raise ConfigError("Give exactly one of --lead N, --new and --dismiss")
     return given[0]
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container, a user may have no name
+        return f"user {os.getuid()}"
 
 
 def _told(item: ReviewItem) -> str:

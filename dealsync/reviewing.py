@@ -35,7 +35,8 @@ async def resolve_review(
 ) -> ReviewItem:
     """Write down what a person decided; the next run acts on it. A deal must be there, in any pipeline.
 
-    Raises UnknownReview, AlreadyDecided, UnknownDeal, Unauthorized, Unreachable, DatabaseError.
+    Raises UnknownReview, AlreadyDecided, AlreadyPlaced, UnknownDeal, ConfigError, DatabaseError, Unauthorized,
+    Unreachable.
     """
     with told_as_ours():
         store = build_store(environment)
@@ -45,8 +46,9 @@ async def resolve_review(
 
 
 async def _ensure_there(environment: Environment, store: Store, lead_id: int) -> None:
-    kommo = build_kommo(environment, store)
+    kommo = build_kommo(environment, store, urgent=True)
     try:
+        store.runs.bind("Kommo account", str((await kommo.account()).account_id))
         found = await kommo.deals_by_id([lead_id], {})
     finally:
         await kommo.close()

@@ -75,6 +75,9 @@ class Environment(BaseSettings):
 
     lemon_squeezy_api_key: SecretStr
     lemon_squeezy_store_id: str = Field(validation_alias=AliasChoices("lemon_squeezy_store_id", "ls_store_id"))
+    lemon_squeezy_webhook_secret: SecretStr = Field(
+        SecretStr(""), validation_alias=AliasChoices("lemon_squeezy_webhook_secret", "ls_webhook_secret")
+    )
     lemon_squeezy_api_url: str = "https://api.lemonsqueezy.com"
     lemon_squeezy_requests_per_minute: Annotated[int, Field(ge=1, le=300)] = 280
     kommo_domain: str
@@ -134,6 +137,12 @@ class Environment(BaseSettings):
     def kommo_origin(self) -> str:
         """Where Kommo's API is: the account's own host, unless KOMMO_API_URL says otherwise."""
         return self.kommo_api_url or f"https://{self.kommo_domain}"
+
+    @property
+    def webhook_secrets(self) -> list[str]:
+        """The secrets that may have signed a webhook: several while they are rotated, none where none is set."""
+        parts = self.lemon_squeezy_webhook_secret.get_secret_value().split(",")
+        return [part.strip() for part in parts if part.strip()]
 
     @property
     def is_test_mode(self) -> bool:
@@ -288,6 +297,39 @@ class CheckoutSection(_Section):
     custom_price: Literal[False] = False
 
 
+Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
+
+
+def _is_link(value: str) -> str:
+    if value and not re.match(r"https://[^\s]+$|http://(127\.0\.0\.1|localhost)(:[0-9]+)?(/[^\s]*)?$", value):
+        raise ValueError("is not an address that starts with https://")
+    return value.rstrip("/")
+
+
+Link = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_is_link)]
+
+
+class ReceiverSection(_Section):
+    """Where the receiver can be reached from outside."""
+
+    url: Link = ""
+
+
+class ClaimSection(_Section):
+    """The page for buyers who come back from a checkout. Plain text; a line break makes a paragraph."""
+
+    company: str = ""
+    title: str = "Thank you for your purchase"
+    text: str = "Your payment has arrived and is on its way to the people who look after you. You can close this page."
+    incomplete_title: str = "This link is not complete"
+    incomplete_text: str = "If you have paid, your payment is safe all the same: we see it without this link."
+    accent: Colour = "#2f6f4f"
+    background: Colour = "#ffffff"
+    colour: Colour = "#1f2933"
+    return_url: Link = ""
+    return_text: str = "Go on"
+
+
 class TextsSection(_Section):
     """The words in notes and tasks."""
 
@@ -326,6 +368,8 @@ class Config(_Section):
     policy: PolicySection = PolicySection()
     limits: LimitsSection = LimitsSection()
     texts: TextsSection = TextsSection()
+    receiver: ReceiverSection = ReceiverSection()
+    claim: ClaimSection = ClaimSection()
     fields: dict[str, NameOrId] = Field(default_factory=dict)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 from dealsync.ledger.reviews import ReviewItem, ReviewState
@@ -37,22 +38,27 @@ def print_report(report: Report) -> None:
 
 def print_reviews(items: Sequence[ReviewItem], kommo_url: str) -> None:
     """Print reviews one below the other: what must be decided, and what speaks for each deal."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
     waiting = sum(item.state is ReviewState.OPEN for item in items)
     console.print(f"{waiting} waiting for a person" if waiting else "Nothing waits for a person.", style="bold")
     for item in items:
         console.print(f"\norder:{item.order_id}  since {item.first_seen_at:%Y-%m-%d %H:%M} UTC", style="bold")
-        console.print(f"  {item.reason}")
+        _print_indented(console, 2, item.reason)
         if item.decision:
-            console.print(f"  decided by {item.decided_by}: {decision_words(item)}")
+            _print_indented(console, 2, f"decided by {item.decided_by}: {decision_words(item)}")
         elif item.state is ReviewState.SETTLED:
-            console.print("  settled by itself")
-        console.print(f"  https://app.lemonsqueezy.com/orders/{item.order_id}", style="dim")
+            _print_indented(console, 2, "settled by itself")
+        console.print(f"  https://app.lemonsqueezy.com/orders/{item.order_id}", style="dim", soft_wrap=True)
         for candidate in item.details:
-            console.print(f"  {candidate.score:>3}  deal {candidate.lead_id}  {'; '.join(candidate.reasons)}")
-            console.print(f"       {kommo_url}/leads/detail/{candidate.lead_id}", style="dim")
+            console.print(f"  {candidate.score:>3}  deal {candidate.lead_id}")
+            _print_indented(console, 7, "; ".join(candidate.reasons))
+            console.print(f"       {kommo_url}/leads/detail/{candidate.lead_id}", style="dim", soft_wrap=True)
     if waiting:
         console.print("\nDecide one: dealsync reviews resolve ID --lead N | --new | --dismiss")
+
+
+def _print_indented(console: Console, width: int, text: str) -> None:
+    console.print(Padding(text, (0, 0, 0, width)))
 
 
 def _print_drift(console: Console, report: Report) -> None:

@@ -122,7 +122,7 @@ def _only(order: Order, named: dict[int, str], tier: Tier, reason: str, known_by
 
 
 def _unfit(order: Order, hint: Hint) -> str | None:
-    if hint.order_identifier != order.identifier:
+    if hint.order_identifier.casefold() != order.identifier.casefold():
         return "it does not know the identifier that only the receipt of this order has"
     if hint.variant_id and hint.variant_id != order.variant_id:
         return f"its link was made for variant {hint.variant_id}, variant {order.variant_id} was paid"

@@ -9,15 +9,15 @@ from enum import StrEnum
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, Text, cast, exists, literal, select, update
 
 from dealsync.core.models import Link, Tier
-from dealsync.core.plan import Candidate, Decision, Review
+from dealsync.core.plan import Candidate, Decision, Review, State
 from dealsync.core.tables import DECISION_COLUMNS
 from dealsync.errors import AlreadyDecided, AlreadyPlaced, UnknownReview
 from dealsync.ledger.frames import frame
 from dealsync.ledger.links import keep_links
-from dealsync.ledger.tables import DealRow, LinkRow, ReviewRow
+from dealsync.ledger.tables import DealRow, LedgerEntry, LinkRow, ReviewRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
 MOST_NAMED = 10
@@ -93,7 +93,13 @@ class Reviews:
 
 
 def keep_reviews(db: Connection, reviews: Sequence[Review], now: datetime) -> None:
-    """Write down the reviews of a plan: they are open, the others settled themselves; decided ones stay decided."""
+    """Write down the reviews of a plan: they are open, the others settled themselves; decided ones stay decided.
+
+    Unless the deal that was decided on is gone: then the question is open again.
+    """
+    decided_on = exists().where(
+        literal("lead:") + cast(DealRow.lead_id, Text) == ReviewRow.decision, DealRow.is_deleted.is_(True)
+    )
     for review in reviews:
         row = {
             "candidates": list(review.candidates),
@@ -104,8 +110,8 @@ def keep_reviews(db: Connection, reviews: Sequence[Review], now: datetime) -> No
         statement = insert(db, ReviewRow).values(
             order_id=review.order_id, first_seen_at=now, state=ReviewState.OPEN.value, **row
         )
-        opened = row | {"state": ReviewState.OPEN.value}
-        undecided = ReviewRow.state != ReviewState.RESOLVED.value
+        opened = row | {"state": ReviewState.OPEN.value, "decision": None, "decided_by": None, "decided_at": None}
+        undecided = (ReviewRow.state != ReviewState.RESOLVED.value) | decided_on
         db.execute(statement.on_conflict_do_update(index_elements=[ReviewRow.order_id], set_=opened, where=undecided))
     gone = _open_ids(db) - {review.order_id for review in reviews}
     for ids in chunks(sorted(gone)):
@@ -118,7 +124,10 @@ def _open_ids(db: Connection) -> set[str]:
 
 
 def _ensure_without_deal(db: Connection, order_id: str) -> None:
-    """The matcher looks no more at an order whose deal is there: asking for a new one would do nothing, in silence."""
+    """Refuse a new deal where it would not be made, in silence.
+
+    The matcher looks no more at an order whose deal is there; and the key of a deal that was made is used up.
+    """
     counted_on = db.scalar(
         select(LinkRow.lead_id)
         .join(DealRow, DealRow.lead_id == LinkRow.lead_id)
@@ -128,6 +137,15 @@ def _ensure_without_deal(db: Connection, order_id: str) -> None:
         raise AlreadyPlaced(
             f"order:{order_id} is counted on deal {counted_on}, so no new deal is made for it. "
             "Name another deal (--lead), or leave the payment there (--dismiss)"
+        )
+    used_up = select(LedgerEntry.lead_id).where(
+        LedgerEntry.idempotency_key == f"order:{order_id}:deal",
+        LedgerEntry.state.not_in((State.PLANNED.value, State.FAILED.value)),
+    )
+    if (made := db.execute(used_up).first()) is not None:
+        raise AlreadyPlaced(
+            f"For order:{order_id} a deal was made before ({made.lead_id or 'its id is not known yet'}), and none is "
+            "made twice. Make one by hand and name it (--lead), or leave the payment alone (--dismiss)"
         )
 
 

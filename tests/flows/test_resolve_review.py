@@ -1,6 +1,7 @@
 """What the next run makes of a person's decision, and the form in which Prefect asks for it."""
 
 import asyncio
+import sqlite3
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from prefect.exceptions import ParameterTypeError
 from prefect.flows import load_flow_from_entrypoint
 
 from dealsync.core.plan import Decision
-from dealsync.errors import AlreadyDecided, UnknownDeal
+from dealsync.errors import AlreadyDecided, ConfigError, UnknownDeal
 from dealsync.ledger.reviews import ReviewItem
 from dealsync.local_prefect import ROOT
 from dealsync.reviewing import list_reviews, resolve_review
@@ -75,6 +76,16 @@ def test_decision__is_never_asked_again_whatever_runs_and_persons_do(accounts: A
     assert waiting() == []
     with pytest.raises(AlreadyDecided):
         decide(order_id, first)
+
+
+def test_decision__in_the_database_of_another_account_is_refused(accounts: Accounts) -> None:
+    order_id, first, _ = tie(accounts)
+    with sqlite3.connect(accounts.folder / "dealsync.db") as db:
+        db.execute("UPDATE identity SET value = '1'")
+    db.close()
+    with pytest.raises(ConfigError, match="belongs to Kommo account 1"):
+        decide(order_id, first)
+    assert waiting() == [order_id]
 
 
 @pytest.fixture(scope="module")

@@ -80,8 +80,8 @@ class _Price(Dates):
     suggested_price: Int64 | None = None
 
 
-def _custom_texts(value: object) -> object:
-    """Custom values are free: each becomes the text that a webhook would carry, nulls are left out."""
+def custom_texts(value: object) -> object:
+    """Return custom data whose values, which are free, are the texts that a webhook would carry; nulls are left out."""
     if not isinstance(value, dict):
         return value
     return {storable(str(key)): _custom_text(part) for key, part in value.items() if part is not None}
@@ -100,7 +100,7 @@ class _CheckoutData(Wire):
     email: Text = ""
     name: Text = ""
     discount_code: Text = ""
-    custom: Annotated[dict[str, str], BeforeValidator(_custom_texts)] = {}  # noqa: RUF012 - pydantic copies defaults
+    custom: Annotated[dict[str, str], BeforeValidator(custom_texts)] = {}  # noqa: RUF012 - pydantic copies defaults
     variant_quantities: list[_VariantQuantity] = []  # noqa: RUF012 - the same
 
 

@@ -29,7 +29,8 @@ INDEX = {
     "POST /control/orders/{id}/settle": "a pending order becomes status: paid or failed",
     "POST /control/orders/{id}/fraudulent": "mark it as fraud",
     "POST /control/orders/{id}/license-key": "issue a license key",
-    "POST /control/checkouts/{id}/pay": "buy through a checkout: email?, name?, discount_code?, quantity?, status?",
+    "POST /control/checkouts/{id}/pay": "buy through a checkout: email?, name?, discount_code?, quantity?, status?;"
+    " meta.redirect_url tells where the buyer is sent afterwards",
     "POST /control/subscriptions/{id}/renew": "the next period: an invoice, paid after an hour",
     "POST /control/subscriptions/{id}/fail": "the payment fails: past due, four retries, unpaid, expired",
     "POST /control/subscriptions/{id}/recover": "the failed payment succeeds after all",
@@ -127,7 +128,8 @@ class LemonSqueezyControl:
         quantity = None if body.get("quantity") is None else count(body, "quantity", 1)
         buyer = Buyer(**typed, quantity=quantity, status=status)
         placed = self._possible(lambda: checkouts.pay(self._store, self._life, checkout, buyer))
-        return self._answer(request, placed.order, 201)
+        where = checkouts.redirect_after(checkout, placed.order)
+        return self._answer(request, placed.order, 201, meta={"redirect_url": where} if where else None)
 
     async def settle_order(self, request: Request, body: Record) -> Response:
         """Let a pending order be paid or fail."""
@@ -245,9 +247,9 @@ class LemonSqueezyControl:
             raise InputError(f"there is no variant {variant_id}; known are: {', '.join(map(str, variants.ids()))}")
         return variant
 
-    def _answer(self, request: Request, record: Record, status: int = 200) -> Response:
+    def _answer(self, request: Request, record: Record, status: int = 200, meta: Record | None = None) -> Response:
         documents = wire.Documents(self._store, f"{mounted_at(request)}/lemonsqueezy/v1")
-        return wire.answer(documents.single(record), status)
+        return wire.answer({**documents.single(record), **({"meta": meta} if meta else {})}, status)
 
 
 def _custom_data(body: Record) -> dict[str, str]:

@@ -5,6 +5,7 @@ Source: Lemon Squeezy reference, 5.6 and 8.
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from dealsync.simulator.clock import unix
 from dealsync.simulator.lemonsqueezy.books import Books, NotPossible, Placed, discount_minor
@@ -44,6 +45,22 @@ class Price:
     def total_minor(self) -> int:
         """After the discount; there is no tax at our checkouts."""
         return self.subtotal_minor - self.discount_minor
+
+
+def redirect_after(checkout: Record, order: Record) -> str:
+    """Return where a buyer is sent after paying, its variables filled in (reference 8); empty if nowhere."""
+    bought = order["attributes"]
+    values = {
+        "order_id": order["id"],
+        "order_identifier": bought["identifier"],
+        "email": bought["user_email"],
+        "name": bought["user_name"],
+        "total": bought["total"],
+    }
+    link = str((checkout["attributes"]["product_options"] or {}).get("redirect_url") or "")
+    for name, value in values.items():
+        link = link.replace(f"[{name}]", quote(str(value), safe=""))
+    return link
 
 
 def pay(books: Books, life: Life, checkout: Record, buyer: Buyer) -> Placed:

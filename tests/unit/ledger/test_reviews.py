@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from dealsync.core.models import Link, Tier
-from dealsync.core.plan import Action, Candidate, Decision, Kind, NewDeal, Plan, Review
+from dealsync.core.plan import Action, Candidate, Decision, Kind, NewDeal, Outcome, Plan, Review, State
 from dealsync.core.tables import DECISION_COLUMNS
 from dealsync.errors import AlreadyDecided, AlreadyPlaced, UnknownReview
 from dealsync.ledger.journal import Journal
@@ -230,6 +230,19 @@ def test_resolve__a_new_deal_for_a_payment_that_has_one_is_refused(engine: Engin
     assert resolve(engine, Decision.NEW).decision == "new"
 
 
+def test_resolve__a_new_deal_is_not_made_twice_even_if_the_first_was_deleted(engine: Engine) -> None:
+    """Its key is used up: no run would make it."""
+    journal = Journal(engine)
+    made = NewDeal("n", 1, 142, None, 501, {})
+    action = Action("order:17:deal", Kind.CREATE_DEAL, "order:17", None, "because", "evidence", made)
+    journal.record(Plan(actions=(action,), reviews=(review(17),)), "run-1", NOW)
+    journal.close([Outcome(action.key, State.APPLIED, 40, 40)], [Link("17", 40, Tier.SELF_SERVE, "made")], NOW)
+    with pytest.raises(AlreadyPlaced, match=r"order:17 .*\(40\).*--lead.*--dismiss"):
+        resolve(engine, Decision.NEW)
+    journal.close([Outcome(action.key, State.FAILED, error="no")], [], NOW)
+    assert resolve(engine, Decision.NEW).decision == "new"
+
+
 def test_reviews__written_before_details_were_kept_still_name_their_deals(engine: Engine) -> None:
     record(engine, review(17, 31, 32))
     with engine.begin() as db:
@@ -279,3 +292,27 @@ def at_once(*works: Callable[[], object]) -> list[object]:
     for thread in threads:
         thread.join(30)
     return outcomes
+
+
+def test_reviews__one_whose_deal_was_deleted_since_it_was_decided_is_asked_again(engine: Engine) -> None:
+    Mirror(engine).keep_deals([deal(32)])
+    record(engine, review(17, 31, 32))
+    Reviews(engine).resolve("17", 32, decided_by="ann", now=LATER)
+    record(engine, review(17), at=LATER)
+    assert states(engine) == {"17": ReviewState.RESOLVED}
+    Mirror(engine).mark_deals_deleted([32])
+    record(engine, review(17), at=MUCH_LATER)
+    (item,) = Reviews(engine).listed(ReviewState.OPEN)
+    assert (item.decision, item.decided_by) == (None, None)
+
+
+def test_links__a_run_that_planned_before_does_not_undo_what_a_person_decided(engine: Engine) -> None:
+    Mirror(engine).keep_deals([deal(31), deal(32)])
+    record(engine, review(17, 31, 32))
+    Reviews(engine).resolve("17", 32, decided_by="ann", now=LATER)
+    planned_before = [Link("17", 31, Tier.CONTACT, "x")]
+    record(engine, links=planned_before, at=LATER)
+    assert links(engine) == [("17", 32, "person")]
+    Mirror(engine).mark_deals_deleted([32])
+    record(engine, links=planned_before, at=MUCH_LATER)
+    assert links(engine) == [("17", 31, "contact")]
