@@ -470,7 +470,7 @@ def _named_by_field(s: _Scene) -> None:
     """The field outweighs the e-mail, the amount and the pipeline."""
     buyer, order_id = s.contact(), str(s.account.new_id())
     s.deal(buyer)
-    pipeline_id = s.chance.choice((PARTNERS, policy().home_pipeline_id))
+    pipeline_id = s.chance.choice((PARTNERS, policy().home.pipeline_id))
     lead_id = s.deal(s.contact(), pipeline_id=pipeline_id, price=s.price + 1, fields={"order_id": order_id})
     s.pays("order id in the deal's field", lead_id, buyer.emails[0], order_id=order_id)
 
