@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy import BigInteger, Connection, Engine, bindparam, func, select, update
 
 from dealsync.core.models import Link
 from dealsync.core.plan import Action, Doubt, Kind, Outcome, Plan, State, Unfinished
@@ -46,34 +46,42 @@ class Journal:
 
     def mark_sent(self, lead_ids: Mapping[str, int | None], now: datetime) -> None:
         """Remember, before the request, that these actions are on their way, by key, and to which deal."""
+        table = table_of(LedgerEntry)
+        statement = (
+            update(table)
+            .where(table.c.idempotency_key == bindparam("key"))
+            .values(
+                state=State.SENT.value,
+                sent_at=now,
+                attempts=table.c.attempts + 1,
+                lead_id=func.coalesce(bindparam("deal", type_=BigInteger), table.c.lead_id),
+            )
+        )
         with self._engine.begin() as db:
-            for key, lead_id in lead_ids.items():
-                db.execute(
-                    update(LedgerEntry)
-                    .where(LedgerEntry.idempotency_key == key)
-                    .values(
-                        state=State.SENT.value,
-                        sent_at=now,
-                        attempts=LedgerEntry.attempts + 1,
-                        lead_id=func.coalesce(lead_id, LedgerEntry.lead_id),
-                    )
-                )
+            if lead_ids:
+                db.execute(statement, [{"key": key, "deal": lead_id} for key, lead_id in lead_ids.items()])
 
     def close(self, outcomes: Sequence[Outcome], links: Sequence[Link], now: datetime) -> None:
         """Record what became of actions, and the links that new deals made, in one transaction."""
+        table = table_of(LedgerEntry)
+        statement = (
+            update(table)
+            .where(table.c.idempotency_key == bindparam("key"))
+            .values(
+                state=bindparam("became"),
+                lead_id=func.coalesce(bindparam("deal", type_=BigInteger), table.c.lead_id),
+                result_id=func.coalesce(bindparam("made", type_=BigInteger), table.c.result_id),
+                error=bindparam("words"),
+                closed_at=now,
+            )
+        )
+        rows = [
+            {"key": o.key, "became": o.state.value, "deal": o.lead_id, "made": o.result_id, "words": o.error}
+            for o in outcomes
+        ]
         with self._engine.begin() as db:
-            for outcome in outcomes:
-                db.execute(
-                    update(LedgerEntry)
-                    .where(LedgerEntry.idempotency_key == outcome.key)
-                    .values(
-                        state=outcome.state.value,
-                        lead_id=func.coalesce(outcome.lead_id, LedgerEntry.lead_id),
-                        result_id=func.coalesce(outcome.result_id, LedgerEntry.result_id),
-                        error=outcome.error,
-                        closed_at=now,
-                    )
-                )
+            if rows:
+                db.execute(statement, rows)
             keep_links(db, links, now)
 
     def doubts(self) -> list[Doubt]:
