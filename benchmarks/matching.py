@@ -10,10 +10,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from benchmarks.matching_data import DEFAULT_ORDERS, Answer, Label, Labelled, generate
+from benchmarks.matching_data import DEFAULT_ORDERS, generate
+from benchmarks.matching_scene import Answer, Label, Labelled
 from dealsync.core.match import Matches, match
 from dealsync.core.models import Tier
 from tests.builders import NOW, policy
+
+AUTOMATIC = (Tier.EXPLICIT, Tier.LEDGER, Tier.FIELD, Tier.CLAIM, Tier.CHECKOUT, Tier.CONTACT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +39,32 @@ class Outcome:
 
 
 def score(labelled: Labelled, matches: Matches) -> tuple[Outcome, ...]:
-    """Compare a matching with the truth, one outcome an order. A link kept from an earlier run is of tier `ledger`."""
+    """Compare a matching with the truth, one outcome an order. A link kept from an earlier run is of tier `ledger`.
+
+    An order that a person is asked about counts as such, also where an earlier run linked it.
+    """
     got: dict[str, tuple[int | Answer, Tier | None]] = {o.id: (Answer.SELF_SERVE, None) for o in matches.self_serve}
-    got |= {review.order_id: (Answer.PERSON, None) for review in matches.reviews}
     kept = zip(matches.links["order_id"], matches.links["lead_id"], strict=True)
     got |= {order_id: (int(lead_id), Tier.LEDGER) for order_id, lead_id in kept}
     got |= {link.order_id: (link.lead_id, link.tier) for link in matches.found}
+    got |= {review.order_id: (Answer.PERSON, None) for review in matches.reviews}
     return tuple(Outcome(label, *got.get(order_id, (None, None))) for order_id, label in labelled.labels.items())
 
 
 def table(outcomes: Iterable[Outcome]) -> Iterator[str]:
-    """Yield the lines of the report."""
+    """Yield the lines of the report: by tier, by situation, and the false links last.
+
+    `named` counts the orders for which this tier has the strongest evidence there is, `recall` how many of them it
+    gave to their deal.
+    """
     rows = tuple(outcomes)
-    yield f"{'tier':<36} {'links':>7} {'right':>7} {'wrong':>7}"
-    for tier in (t for t in Tier if t is not Tier.SELF_SERVE):
+    yield f"{'tier':<36} {'links':>7} {'wrong':>7} {'named':>10} {'recall':>7}"
+    for tier in AUTOMATIC:
         links = [o for o in rows if o.tier is tier]
+        named = [o for o in rows if o.label.tier is tier]
+        recall = sum(o.right and o.tier is tier for o in named) / len(named) if named else 1.0
         wrong = sum(o.false_link for o in links)
-        yield f"{tier.value:<36} {len(links):>7,} {len(links) - wrong:>7,} {wrong:>7,}"
+        yield f"{tier.value:<36} {len(links):>7,} {wrong:>7,} {len(named):>10,} {recall:>7.0%}"
     yield ""
     yield f"{'situation':<36} {'truth':>10} {'orders':>7} {'recall':>7} {'linked':>7} {'review':>7} {'self-serve':>10}"
     for situation in dict.fromkeys(o.label.situation for o in rows):
