@@ -65,6 +65,7 @@ def build(size: int) -> Tables:
         merges=none.merges,
         decisions=none.decisions,
         customers=none.customers,
+        companies=none.companies,
     )
 
 

@@ -71,6 +71,8 @@ def resolve(settings: Settings, view: AccountView) -> Directory:
         custom_fields={key: field.field_id for key, field in custom.items()},
         numeric_fields=frozenset(field.field_id for field in custom.values() if field.field_type == "numeric"),
         self_serve_tag=config.self_serve.tag,
+        company_key=config.self_serve.company_key.strip(),
+        asks_about_unpaid_checkouts=config.matching.unpaid_checkouts == "review",
         locale=config.texts.locale,
         window=timedelta(days=config.matching.window_days),
         max_auto_amount=config.matching.max_auto_amount,

@@ -14,8 +14,21 @@ from typing import Any
 from dealsync.apis.kommo import render
 from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_REFUSED_BATCH_WRITES_NOTHING
 from dealsync.core.batches import batches
-from dealsync.core.models import Contact, Deal, normal_email
-from dealsync.core.plan import Action, DealChange, Doubt, Kind, NewContact, NewDeal, Note, Outcome, Seen, State, Task
+from dealsync.core.models import Contact, Deal, normal_email, normal_name
+from dealsync.core.plan import (
+    Action,
+    DealChange,
+    Doubt,
+    Kind,
+    NewCompany,
+    NewContact,
+    NewDeal,
+    Note,
+    Outcome,
+    Seen,
+    State,
+    Task,
+)
 from dealsync.doubts import look_up, new_deal_link
 from dealsync.errors import ApiError, Banned, Rejected, Unauthorized, Unreachable
 from dealsync.ledger.runs import utc_now
@@ -55,16 +68,32 @@ Call = Callable[[Sequence[Parcel]], Awaitable[Results]]
 async def apply_actions(run: Run, actions: Sequence[Action]) -> list[Outcome]:
     """Send actions that the journal has recorded, and record what became of each.
 
-    Contacts come before the deals that need them, deals before their notes and tasks. Raises Banned, Unauthorized
-    and RunInProgress: what was not sent by then stays planned.
+    Companies and contacts come before the deals that need them, deals before their notes and tasks. Raises Banned,
+    Unauthorized and RunInProgress: what was not sent by then stays planned.
     """
-    outcomes = await _create_contacts(run, actions)
+    outcomes = await _create_companies(run, actions)
+    outcomes += await _create_contacts(run, actions)
     outcomes += await _create_deals(run, actions)
     lead_ids = {o.key: o.lead_id for o in outcomes if o.lead_id}
     outcomes += await _change_deals(run, actions)
     outcomes += await _write(run, actions, Kind.NOTE, lead_ids)
     outcomes += await _write(run, actions, Kind.TASK, lead_ids)
     return outcomes
+
+
+async def _create_companies(run: Run, actions: Sequence[Action]) -> list[Outcome]:
+    parcels = [
+        Parcel(a.key, render.new_company(a.change, a.key), (a,)) for a in actions if isinstance(a.change, NewCompany)
+    ]
+    results = await _deliver(run, parcels, _creating(run.kommo.create_companies), "companies")
+    made = {
+        normal_name(a.change.name): r.result_id
+        for p, r in results
+        for a in p.actions
+        if r.result_id is not None and isinstance(a.change, NewCompany)
+    }
+    run.store.evidence.keep_companies(made, utc_now())
+    return _outcomes(results)
 
 
 async def _create_contacts(run: Run, actions: Sequence[Action]) -> list[Outcome]:
@@ -90,6 +119,7 @@ async def _create_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
             companions.setdefault(action.source, []).append(action)
     creations = [(a, a.change) for a in actions if isinstance(a.change, NewDeal)]
     contact_ids = run.store.journal.result_ids(d.contact_key for _, d in creations if d.contact_key)
+    company_ids = run.store.journal.result_ids(d.company_key for _, d in creations if d.company_key)
     parcels, orphans = [], []
     for action, deal in creations:
         contact_id = contact_ids.get(deal.contact_key) if deal.contact_key else deal.contact_id
@@ -97,7 +127,9 @@ async def _create_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
         if deal.contact_key and contact_id is None:
             orphans.append((Parcel(action.key, {}, carried), NO_CONTACT))
             continue
-        body = render.new_deal(deal, _changes(carried), contact_id, field_ids, action.key)
+        # A deal whose company could not be made goes without one: the sale counts.
+        company_id = company_ids.get(deal.company_key) if deal.company_key else deal.company_id
+        body = render.new_deal(deal, _changes(carried), contact_id, field_ids, action.key, company_id=company_id)
         parcels.append(Parcel(action.key, body, carried))
     _record(run, orphans)
     results = await _deliver(run, parcels, _creating(run.kommo.create_deals), "new deals")

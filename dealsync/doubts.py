@@ -14,8 +14,8 @@ from datetime import datetime
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.kommo.normalise import Written
 from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_READ_LAG
-from dealsync.core.models import Deal, Link, Tier, normal_email
-from dealsync.core.plan import Action, DealChange, Doubt, Kind, NewContact, NewDeal, Outcome, Seen, State
+from dealsync.core.models import Deal, Link, Tier, normal_email, normal_name
+from dealsync.core.plan import Action, DealChange, Doubt, Kind, NewCompany, NewContact, NewDeal, Outcome, Seen, State
 from dealsync.core.texts import reference
 from dealsync.ledger.runs import utc_now
 from dealsync.run import Run
@@ -48,6 +48,7 @@ async def look_up(run: Run, doubts: Sequence[Doubt]) -> Settled:
     actions = [d.action for d in doubts]
     since = min((d.sent_at for d in doubts), default=utc_now()) - CLOCK_SKEW
     outcomes = [
+        *await _companies(run, _of(actions, Kind.CREATE_COMPANY)),
         *await _contacts(run.kommo, _of(actions, Kind.CREATE_CONTACT), since),
         *await _new_deals(run, [a for a in actions if a.lead_id is None and _makes_deal(a)], since),
         *await _changes(run, [a for a in actions if a.lead_id is not None and isinstance(a.change, DealChange)]),
@@ -80,6 +81,19 @@ def _of(actions: Iterable[Action], kind: Kind) -> list[Action]:
 def _makes_deal(action: Action) -> bool:
     """A created deal, or fields that travelled with its creation."""
     return isinstance(action.change, NewDeal | DealChange)
+
+
+async def _companies(run: Run, actions: Sequence[Action]) -> list[Outcome]:
+    """Companies by their names, among the newest: the search may not know them yet."""
+    wanted = {a.key: normal_name(a.change.name) for a in actions if isinstance(a.change, NewCompany)}
+    found: dict[str, int] = {}
+    if wanted:
+        async for page in run.kommo.newest_companies():
+            found |= {normal_name(name): company_id for company_id, name in page}
+            if found.keys() >= set(wanted.values()):
+                break
+        run.store.evidence.keep_companies({n: i for n, i in found.items() if n in wanted.values()}, utc_now())
+    return [_outcome(a, result_id=found.get(wanted[a.key])) for a in actions]
 
 
 async def _contacts(kommo: Kommo, actions: Sequence[Action], since: datetime) -> list[Outcome]:

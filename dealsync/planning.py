@@ -6,7 +6,7 @@ from dealsync.core import planner
 from dealsync.core.plan import Action, Plan
 from dealsync.core.tables import Tables
 from dealsync.ledger.runs import utc_now
-from dealsync.poll import read_countries, read_deals, read_merges
+from dealsync.poll import read_companies, read_countries, read_deals, read_merges
 from dealsync.run import Run
 
 
@@ -41,7 +41,10 @@ async def _read_what_is_missing(run: Run, plan: Plan) -> bool:
         await read_merges(run, gone)
     if customers:
         await read_countries(run, customers)
-    return bool(stale or gone or customers)
+    companies = asked.company_names - run.companies_sought
+    if companies:
+        await read_companies(run, companies)
+    return bool(stale or gone or customers or companies)
 
 
 def _plan(run: Run) -> Plan:
@@ -59,5 +62,6 @@ def _plan(run: Run) -> Plan:
         merges=evidence.merges(),
         decisions=run.store.reviews.decisions(),
         customers=evidence.customers(),
+        companies=evidence.companies(),
     )
     return planner.make_plan(tables, run.directory.policy, run.started_at, journal.unfinished())

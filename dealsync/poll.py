@@ -19,6 +19,7 @@ from dealsync.apis.lemonsqueezy.client import Pages
 from dealsync.apis.lemonsqueezy.pages import Dated
 from dealsync.checkouts import issued
 from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_LIST_OVERLAP, KOMMO_READ_LAG, LS_PAGE_SIZE
+from dealsync.core.models import normal_name
 from dealsync.errors import ConfigError, FiltersIgnored, Rejected
 from dealsync.ledger.runs import Watermark, utc_now
 from dealsync.run import Run
@@ -243,6 +244,16 @@ async def read_countries(run: Run, customer_ids: AbstractSet[str]) -> None:
             countries[customer_id] = customer.country or ""
     run.store.evidence.keep_countries(countries, utc_now())
     run.customers_read |= customer_ids
+
+
+async def read_companies(run: Run, names: AbstractSet[str]) -> None:
+    """Look for companies by their normalised names; of several with one name the oldest counts."""
+    found: dict[str, int | None] = {}
+    for name in sorted(names):
+        hits = [company_id for company_id, known in await run.kommo.companies(name) if normal_name(known) == name]
+        found[name] = min(hits, default=None)
+    run.store.evidence.keep_companies(found, utc_now())
+    run.companies_sought |= names
 
 
 async def _poll_contacts(run: Run, reach: Reach) -> int:

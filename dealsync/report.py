@@ -29,6 +29,7 @@ KIND_WORDS = {
     "price": "prices set to what was paid",
     "fields": "deals with LS fields filled",
     "tag": "deals tagged",
+    "create-company": "companies created",
     "create-contact": "contacts created",
     "create-deal": "deals created",
     "note": "notes written",

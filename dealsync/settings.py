@@ -264,6 +264,7 @@ class SelfServeSection(_Section):
     """What deals get that clients paid for by themselves."""
 
     tag: Filled = "ls:self-serve"
+    company_key: str = "company"  # of the custom data; empty: deals get no company
     fields: dict[str, NameOrId] = Field(default_factory=dict)  # key of the custom data -> field of deals
 
 
@@ -273,6 +274,7 @@ class MatchingSection(_Section):
     window_days: Annotated[int, Field(ge=1, le=3650)] = 30
     max_auto_amount: Annotated[int, Field(ge=0)] = 100_000  # minor units
     settle_minutes: Annotated[float, Field(ge=0, le=10_080)] = 5
+    unpaid_checkouts: Literal["review", "ignore"] = "review"
 
 
 class PolicySection(_Section):

@@ -28,6 +28,7 @@ from dealsync.core.plan import Action, DealChange, NewContact, NewDeal, Plan
 from dealsync.core.policy import Funnel, Policy
 from dealsync.core.tables import (
     CHECKOUT_COLUMNS,
+    COMPANY_COLUMNS,
     CONTACT_EMAIL_COLUMNS,
     CUSTOMER_COLUMNS,
     DEAL_COLUMNS,
@@ -63,7 +64,7 @@ INTEGERS = {
     "setup_fee_minor",
     "gone_id",
 }
-NULLABLE_INTEGERS = {"responsible_user_id", "subtotal_minor", "custom_price"}
+NULLABLE_INTEGERS = {"responsible_user_id", "subtotal_minor", "custom_price", "company_id"}
 TIMES = {
     "created_at", "updated_at", "closed_at", "refunded_at", "renews_at", "ends_at",
     "seen_at", "issued_at", "expires_at",
@@ -205,6 +206,7 @@ class World:
     merges: tuple[tuple[int, int | None], ...] = ()  # gone, survivor
     decisions: tuple[tuple[str, str], ...] = ()
     customers: tuple[tuple[str, str], ...] = ()  # id, country
+    companies: tuple[tuple[str, int | None], ...] = ()  # normalised name, id
 
     def tables(self) -> Tables:
         """Return the world as the planner's tables."""
@@ -221,6 +223,7 @@ class World:
             merges=_frame(MERGE_COLUMNS, self.merges),
             decisions=_frame(DECISION_COLUMNS, self.decisions),
             customers=_frame(CUSTOMER_COLUMNS, self.customers),
+            companies=_frame(COMPANY_COLUMNS, self.companies),
         )
 
     def deal(self, lead_id: int) -> Deal:

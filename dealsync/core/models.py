@@ -195,6 +195,11 @@ class Link:
     evidence: str
 
 
+def normal_name(name: str) -> str:
+    """Return a company's name as it is compared: case-folded, blanks collapsed."""
+    return " ".join(name.split()).casefold()
+
+
 def normal_email(email: str) -> str:
     """Return an e-mail as it is compared everywhere: trimmed and case-folded."""
     return email.strip().casefold()

@@ -16,6 +16,7 @@ from dealsync.errors import UnsafePlan
 class Kind(StrEnum):
     """What an action does. The order is that in which things are done."""
 
+    CREATE_COMPANY = "create-company"
     CREATE_CONTACT = "create-contact"
     CREATE_DEAL = "create-deal"
     CLOSE = "close"
@@ -56,8 +57,17 @@ class NewContact:
 
 
 @dataclass(frozen=True, slots=True)
+class NewCompany:
+    """A company to create, that a buyer named and Kommo does not know."""
+
+    name: str
+    responsible_user_id: int | None
+    type: Literal["new-company"] = "new-company"
+
+
+@dataclass(frozen=True, slots=True)
 class NewDeal:
-    """A deal to create. Its contact is known by id, or made by the action whose key is `contact_key`."""
+    """A deal to create. Its contact is known by id, or made by the action `contact_key`; so is its company."""
 
     name: str
     pipeline_id: int
@@ -68,6 +78,8 @@ class NewDeal:
     tags: tuple[str, ...] = ()
     contact_id: int | None = None
     contact_key: str | None = None
+    company_id: int | None = None
+    company_key: str | None = None
     custom: Mapping[int, str] = field(default_factory=dict)  # other fields of deals by field id: UTM, plan
     rota: str = ""  # whose turn it was, see `core.owners`
     type: Literal["new-deal"] = "new-deal"
@@ -97,7 +109,7 @@ class Task:
     type: Literal["task"] = "task"
 
 
-Change = DealChange | NewContact | NewDeal | Note | Task
+Change = DealChange | NewCompany | NewContact | NewDeal | Note | Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +209,7 @@ class Questions:
     lead_ids: frozenset[int] = frozenset()  # named by evidence, never seen
     gone_lead_ids: frozenset[int] = frozenset()  # named by evidence, deleted: merged into another one?
     customer_ids: frozenset[str] = frozenset()  # whose country decides about an owner
+    company_names: frozenset[str] = frozenset()  # normalised (`models.normal_name`), never looked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def make_plan(tables: Tables, policy: Policy, now: datetime, unfinished: Unfinis
         settling=matches.settling,
         other_mode=int((~in_mode).sum()),
         oddities=(*matches.oddities, *alone.oddities),
-        questions=replace(matches.questions, customer_ids=alone.customer_ids),
+        questions=replace(matches.questions, customer_ids=alone.customer_ids, company_names=alone.company_names),
     )
 
 

@@ -31,11 +31,13 @@ class Policy:
     products: tuple[ProductRule, ...] = ()
     custom_fields: Mapping[str, int] = field(default_factory=dict)  # key of the custom data -> field id of deals
     numeric_fields: frozenset[int] = frozenset()  # those of them that hold numbers only
+    company_key: str = "company"  # of the custom data; empty: deals get no company
     self_serve_tag: str = "ls:self-serve"
     locale: str = "en_US"
     window: timedelta = timedelta(days=30)
     max_auto_amount: int = 100_000  # minor units
     settle: timedelta = timedelta(minutes=5)
+    asks_about_unpaid_checkouts: bool = True  # else a payment of nobody always gets a deal of its own
     amount_tolerance: int = 0  # minor units
     reopen_lost: bool = False
     stuck_after: timedelta = timedelta(hours=24)

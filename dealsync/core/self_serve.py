@@ -11,13 +11,14 @@ import pandas as pd
 
 from dealsync.core.candidates import custom_data
 from dealsync.core.mapping import deal_fields
-from dealsync.core.models import WON_STATUS_ID, Deal, Order, Subscription, normal_email
+from dealsync.core.models import WON_STATUS_ID, Deal, Order, Subscription, normal_email, normal_name
 from dealsync.core.owners import owner_at, rota_of
-from dealsync.core.plan import Action, Kind, NewContact, NewDeal, Oddity, Unfinished
+from dealsync.core.plan import Action, Kind, NewCompany, NewContact, NewDeal, Oddity, Unfinished
 from dealsync.core.policy import Policy
 from dealsync.core.products import deal_name, rule_for
 from dealsync.core.rules import Case, decide
 from dealsync.core.tables import Tables, subscription_of
+from dealsync.core.texts import NAME_LIMIT
 
 NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,10})?")
 NOBODY_KNOWN = (
@@ -33,6 +34,7 @@ class SelfServe:
     actions: tuple[Action, ...]
     customer_ids: frozenset[str]
     oddities: tuple[Oddity, ...] = ()
+    company_names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,14 @@ class _Card:
 
 
 @dataclass(frozen=True, slots=True)
+class _Company:
+    """The company of a buyer: one that is there, or one that an action makes."""
+
+    company_id: int | None
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Buyer:
     """Everything about one order that its deal is made from."""
 
@@ -54,6 +64,7 @@ class _Buyer:
     owner: int | None
     rota: str
     card: _Card
+    company: _Company | None
 
 
 def self_serve(
@@ -72,7 +83,7 @@ def self_serve(
     countries = dict(zip(tables.customers["customer_id"], tables.customers["country"], strict=True))
     unknown = _unknown_customers(waiting, countries, policy)
     turns = _Turns(policy, unfinished, now)
-    cards = _Cards(waiting, tables)
+    cards, companies = _Cards(waiting, tables), _Companies(tables, policy)
     actions: list[Action] = []
     for order in waiting:
         if order.customer_id in unknown:
@@ -82,11 +93,14 @@ def self_serve(
         card = cards.of(order)
         if card.key == f"order:{order.id}:contact":
             actions.append(_new_contact(order, card, owner))
-        buyer = _Buyer(order, started.get(order.id), told, owner, rota, card)
+        company = companies.of(order, told)
+        if company and company.key == f"order:{order.id}:company":
+            actions.append(_new_company(order, companies.name_in(told), owner))
+        buyer = _Buyer(order, started.get(order.id), told, owner, rota, card, company)
         creation = _new_deal(buyer, policy)
         actions += [creation, *_companions(buyer, creation, policy, states, now)]
     odd = (oddity for order in waiting for oddity in _odd_numbers(order, custom.get(order.id, {}), policy))
-    return SelfServe(tuple(actions), frozenset(unknown), tuple(odd))
+    return SelfServe(tuple(actions), frozenset(unknown), tuple(odd), frozenset(companies.unknown))
 
 
 class _Turns:
@@ -145,6 +159,39 @@ class _Cards:
         return _Card(None, key, "no contact has the buyer's e-mail, so one is made")
 
 
+class _Companies:
+    """The company that a buyer named in the custom data: one of that name, or a new one."""
+
+    def __init__(self, tables: Tables, policy: Policy) -> None:
+        names, ids = tables.companies["name"], tables.companies["company_id"]
+        self._known = {name: None if pd.isna(i) else int(i) for name, i in zip(names, ids, strict=True)}
+        self._key = policy.company_key
+        self._made: dict[str, str] = {}
+        self.unknown: set[str] = set()
+
+    def name_in(self, custom: Mapping[str, str]) -> str:
+        """Return the name as the buyer typed it, on one line."""
+        return " ".join(custom.get(self._key, "").split())[:NAME_LIMIT] if self._key else ""
+
+    def of(self, order: Order, custom: Mapping[str, str]) -> _Company | None:
+        """Return the company of an order's buyer; None where he named none, or while it must be looked for."""
+        name = normal_name(self.name_in(custom))
+        if not name:
+            return None
+        if name not in self._known:
+            self.unknown.add(name)
+            return None
+        if (company_id := self._known[name]) is not None:
+            return _Company(company_id, None)
+        return _Company(None, self._made.setdefault(name, f"order:{order.id}:company"))
+
+
+def _new_company(order: Order, name: str, owner: int | None) -> Action:
+    reason = "the buyer named a company that Kommo does not know"
+    company = NewCompany(name, owner)
+    return Action(f"order:{order.id}:company", Kind.CREATE_COMPANY, f"order:{order.id}", None, reason, reason, company)
+
+
 def _new_contact(order: Order, card: _Card, owner: int | None) -> Action:
     contact = NewContact(order.user_name.strip() or "Buyer", order.user_email.strip(), owner)
     key = f"order:{order.id}:contact"
@@ -163,6 +210,8 @@ def _new_deal(buyer: _Buyer, policy: Policy) -> Action:
         tags=tuple(tag for tag in dict.fromkeys((policy.self_serve_tag, special.tag)) if tag),
         contact_id=buyer.card.contact_id,
         contact_key=buyer.card.key,
+        company_id=buyer.company.company_id if buyer.company else None,
+        company_key=buyer.company.key if buyer.company else None,
         custom=_custom_fields(buyer.custom, policy),
         rota=buyer.rota,
     )

@@ -101,6 +101,7 @@ CHECKOUT_COLUMNS = [
 MERGE_COLUMNS = ["gone_id", "lead_id"]
 DECISION_COLUMNS = ["order_id", "decision"]
 CUSTOMER_COLUMNS = ["customer_id", "country"]
+COMPANY_COLUMNS = ["name", "company_id"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class Tables:
     merges: pd.DataFrame  # deals that were merged into another one
     decisions: pd.DataFrame  # reviews that a person decided without naming a deal, see `plan.Decision`
     customers: pd.DataFrame  # those that were ever asked for
+    companies: pd.DataFrame  # by normalised name, those that were ever asked for; without an id: looked for in vain
 
     def __post_init__(self) -> None:
         wanted = {
@@ -134,6 +136,7 @@ class Tables:
             "merges": MERGE_COLUMNS,
             "decisions": DECISION_COLUMNS,
             "customers": CUSTOMER_COLUMNS,
+            "companies": COMPANY_COLUMNS,
         }
         for table in fields(self):
             missing = set(wanted[table.name]) - set(getattr(self, table.name).columns)

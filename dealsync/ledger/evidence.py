@@ -12,9 +12,9 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import DeclarativeBase
 
 from dealsync.core.evidence import LEAD_ID_KEY, Claim, Event, HintKind, IssuedCheckout
-from dealsync.core.tables import CHECKOUT_COLUMNS, CUSTOMER_COLUMNS, HINT_COLUMNS, MERGE_COLUMNS
+from dealsync.core.tables import CHECKOUT_COLUMNS, COMPANY_COLUMNS, CUSTOMER_COLUMNS, HINT_COLUMNS, MERGE_COLUMNS
 from dealsync.ledger.frames import frame
-from dealsync.ledger.tables import CheckoutRow, ClaimRow, CustomerRow, EventRow, MergeRow
+from dealsync.ledger.tables import CheckoutRow, ClaimRow, CompanyRow, CustomerRow, EventRow, MergeRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
 
@@ -52,6 +52,10 @@ class Evidence:
         """Store customers' countries (ISO alpha-2, empty if not told) by customer id."""
         self._keep(CustomerRow, [{"customer_id": i, "country": c, "updated_at": now} for i, c in countries.items()])
 
+    def keep_companies(self, companies: Mapping[str, int | None], now: datetime) -> None:
+        """Store companies' ids by normalised name; None for one that was looked for in vain."""
+        self._keep(CompanyRow, [{"name": n, "company_id": i, "updated_at": now} for n, i in companies.items()])
+
     def hints(self) -> pd.DataFrame:
         """Return a row per webhook about an order or subscription, and per claim; `custom` is JSON, ids are texts."""
         events, claims = table_of(EventRow).c, table_of(ClaimRow).c
@@ -76,6 +80,10 @@ class Evidence:
     def customers(self) -> pd.DataFrame:
         """Return the customers that were asked for."""
         return self._frame(CustomerRow, CUSTOMER_COLUMNS)
+
+    def companies(self) -> pd.DataFrame:
+        """Return the companies that were looked for."""
+        return self._frame(CompanyRow, COMPANY_COLUMNS)
 
     def _keep(self, model: type[DeclarativeBase], rows: Iterable[Mapping[str, Any]]) -> None:
         table = table_of(model)

@@ -182,6 +182,16 @@ class CustomerRow(Base):
     updated_at: Mapped[datetime]
 
 
+class CompanyRow(Base):
+    """A Kommo company by the name that a buyer gave, looked for once."""
+
+    __tablename__ = "companies"
+
+    name: Mapped[str] = mapped_column(String(300), primary_key=True)  # normalised
+    company_id: Mapped[int | None]  # empty if there was none
+    updated_at: Mapped[datetime]
+
+
 class MergeRow(Base):
     """A deal that is gone, and into which other one it was merged."""
 

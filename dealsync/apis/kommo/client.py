@@ -151,6 +151,19 @@ class Kommo:
                 break
         return found
 
+    async def companies(self, text: str) -> list[tuple[int, str]]:
+        """Return ids and names of the companies that a search finds; it is fuzzy, and lags behind what was just made.
+
+        Source: Kommo reference, "Contacts and companies".
+        """
+        pages = self._pages("/companies", "companies", {"query": text}, normalise.company)
+        return [company async for page in pages for company in page]
+
+    async def newest_companies(self) -> AsyncIterator[list[tuple[int, str]]]:
+        """Yield pages of companies, newest ids first, read without any filter."""
+        async for page in self._pages("/companies", "companies", {"order[id]": "desc"}, normalise.company):
+            yield page
+
     # --- what we wrote ---------------------------------------------------------------------------------------
 
     async def notes_of(self, lead_id: int) -> list[Written]:
@@ -210,6 +223,10 @@ class Kommo:
     async def create_contacts(self, items: Items) -> dict[str, int]:
         """POST contacts; return contact ids by request_id."""
         return dict(await self._write("POST", "/contacts", "contacts", items, normalise.created))
+
+    async def create_companies(self, items: Items) -> dict[str, int]:
+        """POST companies; return company ids by request_id."""
+        return dict(await self._write("POST", "/companies", "companies", items, normalise.created))
 
     async def create_notes(self, items: Items) -> dict[str, int]:
         """POST notes on deals; return note ids by request_id."""

@@ -160,6 +160,11 @@ class _Contact(Wire):
     custom_fields_values: Annotated[list[_FieldValues], BeforeValidator(_listed)] = Field(default_factory=list)
 
 
+class _Company(Wire):
+    id: Int64
+    name: Text = ""
+
+
 class _Account(Wire):
     id: Int64
     name: Text = ""
@@ -307,6 +312,12 @@ def contact(data: object) -> Contact:
         updated_at=wire.updated_at,
         is_deleted=bool(wire.is_deleted),
     )
+
+
+def company(data: object) -> tuple[int, str]:
+    """Return a company's id and name."""
+    wire = parse(_Company, data, named("company", data))
+    return wire.id, wire.name
 
 
 def deletion(data: object) -> tuple[int, bool]:

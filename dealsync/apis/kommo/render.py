@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dealsync.core.mapping import FIELDS
-from dealsync.core.plan import DealChange, NewContact, NewDeal, Note, Task
+from dealsync.core.plan import DealChange, NewCompany, NewContact, NewDeal, Note, Task
 
 Body = dict[str, Any]
 
@@ -41,6 +41,8 @@ def new_deal(
     contact_id: int | None,
     field_ids: Mapping[str, int],
     request_id: str,
+    *,
+    company_id: int | None = None,
 ) -> Body:
     """Return one POST item of a deal with its main contact, and with the tags of changes that travel with it."""
     tags = dict.fromkeys((*deal.tags, *(tag for change in changes for tag in change.tags_to_add)))
@@ -62,6 +64,16 @@ def new_deal(
         body["responsible_user_id"] = deal.responsible_user_id
     if contact_id is not None:
         body["_embedded"]["contacts"] = [{"id": contact_id, "is_main": True}]
+    if company_id is not None:
+        body["_embedded"]["companies"] = [{"id": company_id}]
+    return body
+
+
+def new_company(company: NewCompany, request_id: str) -> Body:
+    """Return one POST item of a company."""
+    body: Body = {"name": company.name, "request_id": request_id}
+    if company.responsible_user_id is not None:
+        body["responsible_user_id"] = company.responsible_user_id
     return body
 
 

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from dealsync.core.owners import Owners, RotaUser
-from dealsync.core.plan import NewContact, NewDeal, Plan, Unfinished
+from dealsync.core.plan import Kind, NewCompany, NewContact, NewDeal, Plan, Unfinished
 from dealsync.core.planner import make_plan
 from dealsync.core.policy import Funnel
 from dealsync.core.products import ProductRule
@@ -101,3 +101,30 @@ def test_owner__who_is_away_is_passed_over_and_nobody_is_owner_when_all_are() ->
         deal_of(planned(World((order(),)), owners=Owners(users=(RotaUser(501, absences=today),)))).responsible_user_id
         is None
     )
+
+
+def test_company__is_looked_for_then_made_once_and_shared_by_those_who_name_it() -> None:
+    told = {"company": " Acme  GmbH "}
+    world = World(
+        tuple(order(i, user_email=f"b{i}@example.com") for i in (17, 18)),
+        hints=(webhook(None, custom=told), webhook(None, order_id="18", custom={"company": "ACME gmbh"})),
+    )
+    assert planned(world).questions.company_names == {"acme gmbh"}
+    plan = planned(replace(world, companies=(("acme gmbh", None),)))
+    assert plan.questions.company_names == frozenset()
+    assert [a.change for a in plan.actions if a.kind is Kind.CREATE_COMPANY] == [NewCompany("Acme GmbH", 501)]
+    assert {deal_of(plan, i).company_key for i in ("17", "18")} == {"order:17:company"}
+
+
+def test_company__that_is_there_is_reused() -> None:
+    world = World((order(),), hints=(webhook(None, custom={"company": "Acme"}),), companies=(("acme", 4711),))
+    plan = planned(world)
+    assert (deal_of(plan).company_id, deal_of(plan).company_key) == (4711, None)
+    assert not [a for a in plan.actions if a.kind is Kind.CREATE_COMPANY]
+
+
+def test_company__is_none_where_nobody_named_one_or_nobody_wants_one() -> None:
+    world = World((order(),), hints=(webhook(None, custom={"company": " "}),))
+    assert planned(world).questions.company_names == frozenset()
+    named = World((order(),), hints=(webhook(None, custom={"company": "Acme"}),))
+    assert planned(named, company_key="").questions.company_names == frozenset()

@@ -309,6 +309,11 @@ def test_unpaid_checkout__a_payment_that_it_waits_for_under_another_address_is_f
     assert "under another address" in matches.reviews[0].reason
 
 
+def test_unpaid_checkout__is_ignored_where_the_policy_says_so() -> None:
+    world = World((order(user_email=STRANGER),), (replace(ELSEWHERE, price=490),), checkouts=(checkout(40),))
+    assert [o.id for o in matched(world, asks_about_unpaid_checkouts=False).self_serve] == ["17"]
+
+
 @pytest.mark.parametrize(
     "other",
     [

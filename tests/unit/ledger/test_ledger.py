@@ -40,7 +40,7 @@ def tables(engine: Engine) -> Tables:
     return Tables(
         mirror.orders(), mirror.subscriptions(), mirror.deals(), mirror.contact_emails(), mirror.lead_contacts(),
         journal.links(), journal.entries(), evidence.hints(), evidence.checkouts(), evidence.merges(),
-        Reviews(engine).decisions(), evidence.customers(),
+        Reviews(engine).decisions(), evidence.customers(), evidence.companies(),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ branch_labels = None
 depends_on = None
 
 TIME = sa.DateTime(timezone=True)
-NEW_TABLES = ("customers", "merges", "inbox", "claims", "checkouts")
+NEW_TABLES = ("companies", "customers", "merges", "inbox", "claims", "checkouts")
 TEXTS, AMOUNTS = ("identifier", "customer_id", "product_id"), ("discount_minor", "tax_minor", "setup_fee_minor")
 
 
@@ -39,6 +39,13 @@ def _evidence() -> None:
         sa.Column("country", sa.Text(), nullable=False),
         sa.Column("updated_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("customer_id"),
+    )
+    op.create_table(
+        "companies",
+        sa.Column("name", sa.String(length=300), nullable=False),
+        sa.Column("company_id", sa.BigInteger(), nullable=True),
+        sa.Column("updated_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
         "merges",
