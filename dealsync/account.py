@@ -9,12 +9,13 @@ from typing import TypeVar
 
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.kommo.normalise import Account, CustomField, Pipeline, Status, User
+from dealsync.config import Config, FunnelSection, NameOrId, ProductSection, RotaEntry
 from dealsync.core.mapping import FIELDS
 from dealsync.core.owners import Absences, Owners, RotaUser
 from dealsync.core.policy import Funnel, Policy
 from dealsync.core.products import ProductRule
 from dealsync.errors import ConfigError
-from dealsync.settings import Config, FunnelSection, NameOrId, ProductSection, RotaEntry, Settings
+from dealsync.settings import Settings
 
 T = TypeVar("T")
 FREE_TEXT = frozenset({"text", "textarea", "url", "tracking_data", "numeric"})

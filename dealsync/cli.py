@@ -17,8 +17,8 @@ from dealsync import cli_reviews
 from dealsync.errors import ConfigError, DealsyncError
 
 if TYPE_CHECKING:
+    from dealsync.config import NameOrId
     from dealsync.report import Report
-    from dealsync.settings import NameOrId
 
 app = typer.Typer(
     name="dealsync",

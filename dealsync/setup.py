@@ -16,19 +16,12 @@ from dealsync.account import AccountView, find_field, find_pipeline, find_status
 from dealsync.apis.kommo import render
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.kommo.normalise import CustomField, Pipeline
+from dealsync.config import Config, NameOrId, parse_config
 from dealsync.core.mapping import FIELDS
 from dealsync.errors import ConfigError
 from dealsync.ledger.database import told_as_ours
 from dealsync.ledger.runs import utc_now
-from dealsync.settings import (
-    Config,
-    Environment,
-    NameOrId,
-    build_kommo,
-    build_lemon_squeezy,
-    build_store,
-    parse_config,
-)
+from dealsync.settings import Environment, build_kommo, build_lemon_squeezy, build_store
 
 Choose = Callable[[str, Sequence[str]], str | None]
 """Asks a person to pick one of some names; None when there is nobody to ask."""

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from dealsync.cli import app
-from dealsync.settings import Config, Environment
+from dealsync.config import Config
+from dealsync.settings import Environment
 from tests.cli.test_commands import clean_environment
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")

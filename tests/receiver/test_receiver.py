@@ -14,13 +14,13 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
+from dealsync.config import ClaimSection
 from dealsync.core.claims import ClaimToken, claim_url
 from dealsync.ledger.database import open_database
 from dealsync.ledger.evidence import Evidence
 from dealsync.receiver.app import Parts, make_app
 from dealsync.receiver.lemon_squeezy import LARGEST_BODY
 from dealsync.receiver.page import Look, Page
-from dealsync.settings import ClaimSection
 from tests.builders import NOW, RECEIPT
 
 SECRET, KEY = "a webhook secret", b"k" * 32

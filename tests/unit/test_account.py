@@ -7,12 +7,13 @@ import pytest
 
 from dealsync.account import AccountView, resolve
 from dealsync.apis.kommo.normalise import Account, CustomField, Pipeline, Status, User
+from dealsync.config import parse_config
 from dealsync.core.mapping import FIELDS
 from dealsync.core.owners import Owners, RotaUser
 from dealsync.core.policy import Funnel, Policy
 from dealsync.core.products import ProductRule
 from dealsync.errors import ConfigError
-from dealsync.settings import Environment, Settings, parse_config
+from dealsync.settings import Environment, Settings
 
 KOMMO = '[kommo]\npipeline = "Sales"\ninvoice_status = "Invoice sent"\nattention_status = "Needs attention"\n'
 PARTNERS = '[[pipelines]]\npipeline = "partners"\ninvoice_status = "Offer"\nattention_status = "Trouble"\n'

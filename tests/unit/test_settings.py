@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from dealsync.config import Config, parse_config
 from dealsync.errors import ConfigError
-from dealsync.settings import Config, parse_config
 
 KOMMO = '[kommo]\npipeline = "Sales"\ninvoice_status = "Invoice sent"\nattention_status = "Needs attention"\n'
 

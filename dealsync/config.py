@@ -1,0 +1,300 @@
+"""`dealsync.toml`: every key there is, what it may hold, and what it is when it is not given."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from babel import Locale, UnknownLocaleError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from dealsync.core.assumptions import KOMMO_WRITE_BATCH
+from dealsync.core.owners import Strategy
+from dealsync.core.products import check_name
+from dealsync.errors import ConfigError
+
+NameOrId = int | str
+
+
+def _id_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _an_id(value: str) -> str:
+    if not re.fullmatch(r"[0-9]+", value := value.strip()):
+        raise ValueError("is not an id of Lemon Squeezy, such as 4101")
+    return value
+
+
+LsId = Annotated[str, BeforeValidator(_id_text), AfterValidator(_an_id)]
+UserId = Annotated[int, Field(gt=0)]
+Filled = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class FunnelSection(_Section):
+    """A watched pipeline and two of its statuses. Names or ids."""
+
+    pipeline: NameOrId
+    invoice_status: NameOrId
+    attention_status: NameOrId
+
+
+class KommoSection(FunnelSection):
+    """Where deals live, and where self-serve deals are made."""
+
+
+class LemonSqueezySection(_Section):
+    """What is sold."""
+
+    stores: list[LsId] = Field(default_factory=list)  # besides LEMON_SQUEEZY_STORE_ID
+
+
+class RotaEntry(_Section):
+    """A user who takes deals: `501` or `{id = 501, weight = 2}`."""
+
+    id: UserId
+    weight: Annotated[int, Field(ge=1, le=100)] = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, value: object) -> object:
+        return {"id": value} if isinstance(value, int | str) else value
+
+
+def _each_once(users: list[RotaEntry]) -> list[RotaEntry]:
+    ids = [user.id for user in users]
+    twice = sorted({user_id for user_id in ids if ids.count(user_id) > 1})
+    if twice:
+        raise ValueError(f"names user {', '.join(map(str, twice))} twice; who takes more has a larger weight")
+    return users
+
+
+Rota = Annotated[list[RotaEntry], AfterValidator(_each_once)]
+
+
+class AbsenceSection(_Section):
+    """Days on which a user takes no deals, the first and the last included. Days are those of UTC."""
+
+    user: UserId
+    first: date
+    last: date
+
+    @model_validator(mode="after")
+    def _forwards(self) -> AbsenceSection:
+        if self.last < self.first:
+            raise ValueError(f"last = {self.last} is before first = {self.first}")
+        return self
+
+
+class OwnersSection(_Section):
+    """Who gets self-serve deals."""
+
+    strategy: Strategy = "round_robin"
+    users: Rota = Field(default_factory=list)
+    default: UserId | None = None
+    zone_by: Filled = "country"  # country, currency, or a key of the custom data
+    zones: dict[str, Rota] = Field(default_factory=dict)
+    absences: list[AbsenceSection] = Field(default_factory=list)
+
+    @field_validator("zones")
+    @classmethod
+    def _folded(cls, value: dict[str, list[RotaEntry]]) -> dict[str, list[RotaEntry]]:
+        folded = {zone.strip().casefold(): users for zone, users in value.items()}
+        if "" in folded or len(folded) < len(value):
+            raise ValueError("has an empty name, or one name in two spellings; upper and lower case are the same")
+        return folded
+
+    @model_validator(mode="after")
+    def _has_zones(self) -> OwnersSection:
+        if self.strategy == "zone" and not self.zones:
+            raise ValueError('strategy = "zone" needs [owners.zones]')
+        return self
+
+
+class ProductSection(_Section):
+    """What is special about the deals of a store, product or variant."""
+
+    store: LsId = ""
+    product: LsId = ""
+    variant: LsId = ""
+    pipeline: NameOrId | None = None
+    attention_status: NameOrId | None = None  # in that pipeline
+    tag: Annotated[str, StringConstraints(strip_whitespace=True)] = ""
+    name: str = ""  # Jinja2 template of the deal's name
+
+    @field_validator("name")
+    @classmethod
+    def _renders(cls, value: str) -> str:
+        check_name(value)
+        return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> ProductSection:
+        if not (self.store or self.product or self.variant):
+            raise ValueError("names none of store, product, variant")
+        if self.attention_status is not None and self.pipeline is None:
+            raise ValueError("attention_status needs pipeline beside it")
+        return self
+
+
+class SelfServeSection(_Section):
+    """What deals get that clients paid for by themselves."""
+
+    tag: Filled = "ls:self-serve"
+    company_key: str = "company"  # of the custom data; empty: deals get no company
+    fields: dict[str, NameOrId] = Field(default_factory=dict)  # key of the custom data -> field of deals
+
+
+class MatchingSection(_Section):
+    """How payments find their deals."""
+
+    window_days: Annotated[int, Field(ge=1, le=3650)] = 30
+    max_auto_amount: Annotated[int, Field(ge=0)] = 100_000  # minor units
+    settle_minutes: Annotated[float, Field(ge=0, le=10_080)] = 5
+    unpaid_checkouts: Literal["review", "ignore"] = "review"
+
+
+class PolicySection(_Section):
+    """What follows from what."""
+
+    reopen_lost: bool = False
+    amount_tolerance: Annotated[int, Field(ge=0)] = 0  # minor units
+    stuck_after_hours: Annotated[float, Field(gt=0, le=87_600)] = 24
+    notify_since: datetime | None = None
+    trial_wins: Literal[False] = False
+    renewal_deals: Literal[False] = False
+
+    @field_validator("notify_since")
+    @classmethod
+    def _aware(cls, value: datetime | None) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+
+
+class CheckoutSection(_Section):
+    """Checkout links."""
+
+    custom_price: Literal[False] = False
+
+
+Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
+
+
+def _is_link(value: str) -> str:
+    if value and not re.match(r"https://[^\s]+$|http://(127\.0\.0\.1|localhost)(:[0-9]+)?(/[^\s]*)?$", value):
+        raise ValueError("is not an address that starts with https://")
+    return value.rstrip("/")
+
+
+Link = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_is_link)]
+
+
+class ReceiverSection(_Section):
+    """Where the receiver can be reached from outside."""
+
+    url: Link = ""
+
+
+class ClaimSection(_Section):
+    """The page for buyers who come back from a checkout. Plain text; a line break makes a paragraph."""
+
+    company: str = ""
+    title: str = "Thank you for your purchase"
+    text: str = "Your payment has arrived and is on its way to the people who look after you. You can close this page."
+    incomplete_title: str = "This link is not complete"
+    incomplete_text: str = "If you have paid, your payment is safe all the same: we see it without this link."
+    accent: Colour = "#2f6f4f"
+    background: Colour = "#ffffff"
+    colour: Colour = "#1f2933"
+    return_url: Link = ""
+    return_text: str = "Go on"
+
+
+class TextsSection(_Section):
+    """The words in notes and tasks."""
+
+    locale: str = "en_US"
+
+    @field_validator("locale")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            Locale.parse(value)
+        except (UnknownLocaleError, ValueError) as error:
+            raise ValueError(f"no such locale: {value}") from error
+        return value
+
+
+class LimitsSection(_Section):
+    """How much one run may do."""
+
+    max_changes: Annotated[int, Field(ge=0)] = 200
+    batch_size: Annotated[int, Field(ge=1, le=KOMMO_WRITE_BATCH)] = KOMMO_WRITE_BATCH
+
+
+class Config(_Section):
+    """`dealsync.toml`."""
+
+    kommo: KommoSection
+    pipelines: list[FunnelSection] = Field(default_factory=list)
+    lemon_squeezy: LemonSqueezySection = LemonSqueezySection()
+    owners: OwnersSection = OwnersSection()
+    products: list[ProductSection] = Field(default_factory=list)
+    self_serve: SelfServeSection = SelfServeSection()
+    matching: MatchingSection = MatchingSection()
+    checkout: CheckoutSection = CheckoutSection()
+    policy: PolicySection = PolicySection()
+    limits: LimitsSection = LimitsSection()
+    texts: TextsSection = TextsSection()
+    receiver: ReceiverSection = ReceiverSection()
+    claim: ClaimSection = ClaimSection()
+    fields: dict[str, NameOrId] = Field(default_factory=dict)
+
+
+def load_config(path: Path) -> Config:
+    """Return `dealsync.toml`. Raises ConfigError naming the file and the keys."""
+    try:
+        return parse_config(read_toml(path), path)
+    except FileNotFoundError as error:
+        raise ConfigError(f"There is no {path}. Run: dealsync init") from error
+
+
+def parse_config(values: dict[str, Any], path: Path) -> Config:
+    """Return the content of `path` as Config. Raises ConfigError naming the keys."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {words_of(e)}" for e in error.errors(include_input=False))
+        raise ConfigError(f"{path} is wrong: {faults}") from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return a TOML file as it is. Raises FileNotFoundError, ConfigError."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+def words_of(error: ErrorDetails) -> str:
+    """Return what is wrong with a value, as a person reads it."""
+    return error["msg"].removeprefix("Value error, ")
