@@ -325,6 +325,16 @@ def _won_before_beside_an_open_one(s: Scene) -> None:
     s.pays("won long before beside an open one", s.deal(buyer), buyer.emails[0])
 
 
+def _won_by_a_later_payment(s: Scene) -> None:
+    """The history of an account: the same plan bought again, and only the second sale has a deal."""
+    buyer, later = s.contact(), s.at + s.hours(40 * 24, 45 * 24) - timedelta(days=60)
+    earlier = later - timedelta(days=40)
+    made = later - s.hours(1, 48)
+    lead_id = s.deal(buyer, status_id=WON, created_at=made, updated_at=made, closed_at=later + s.hours(0, 20))
+    s.pays("bought once before", Answer.SELF_SERVE, buyer.emails[0], created_at=earlier)
+    s.pays("won by a later payment", lead_id, buyer.emails[0], created_at=later)
+
+
 def _two_won_by_hand(s: Scene) -> None:
     buyer = s.contact()
     s.deal(buyer, status_id=WON)
@@ -433,5 +443,5 @@ SCENES: Sequence[Callable[[Scene], None]] = (
     _two_won_two_prices, _won_by_hand_beside_an_open_one, _deal_without_a_price, _shared_mailbox_then_own_address,
     _unwatched, _unwatched_beside_watched, _deleted, _deleted_beside_an_open_one, _linked_deal_deleted,
     _linked_deal_deleted_beside_an_open_one, _named_by_field, _named_by_two_fields, _named_by_a_deleted_deal,
-    _held_by_anothers_field, _stored_link,
+    _held_by_anothers_field, _stored_link, _won_by_a_later_payment,
 )  # fmt: skip

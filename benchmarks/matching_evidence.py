@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from benchmarks.matching_scene import OTHER_VARIANT, Answer, Scene
+from benchmarks.matching_scene import Answer, Scene
 from dealsync.core.models import Tier
 from tests.builders import INVOICE_SENT, LOST, NEW, PARTNERS, SALES, STORE, WON
 
 CHECKOUT_VARIANTS = ("41", "42", "43")
 """What these scenes sell: an unpaid checkout keeps others who buy the same for the same from a deal of their own."""
-QUIET_VARIANT = "51"
+OTHER_PRODUCT, QUIET_VARIANT, ASKED_VARIANT = "49", "51", "61"
 LIES = ("abc", "", " ", "12 34", "1" + "0" * 30, "-7", "0", "3.0", "null", "ann@example.com")
-BEYOND_EVIDENCE = frozenset({"checkout, changed e-mail, other amount"})
-"""A buyer who types another address at a checkout without a price of its own and pays another amount is a stranger."""
+BEYOND_EVIDENCE = frozenset({"checkout, changed e-mail and product"})
+"""A buyer who types another address and picks another product is a stranger."""
 
 
 def _receipt(s: Scene) -> str:
@@ -118,7 +118,7 @@ def _claim_that_does_not_fit(s: Scene) -> None:
     wrong = s.chance.choice(
         (
             {"identifier": _receipt(s)},
-            {"variant_id": OTHER_VARIANT},
+            {"variant_id": OTHER_PRODUCT},
             {"issued_at": s.at + timedelta(hours=1)},
         )
     )
@@ -157,9 +157,9 @@ def _checkouts_of_two_products(s: Scene) -> None:
     buyer = s.contact()
     first, second = s.deal(buyer), s.deal(buyer)
     s.checkout(first, buyer.emails[0])
-    s.checkout(second, buyer.emails[0], variant_id=OTHER_VARIANT)
+    s.checkout(second, buyer.emails[0], variant_id=OTHER_PRODUCT)
     s.pays("checkouts of two products", first, buyer.emails[0], by=Tier.CHECKOUT)
-    s.pays("checkouts of two products", second, buyer.emails[0], by=Tier.CHECKOUT, variant_id=OTHER_VARIANT)
+    s.pays("checkouts of two products", second, buyer.emails[0], by=Tier.CHECKOUT, variant_id=OTHER_PRODUCT)
 
 
 def _checkout_twice(s: Scene) -> None:
@@ -176,23 +176,45 @@ def _checkout_under_another_address(s: Scene) -> None:
     s.pays("checkout, changed e-mail", Answer.PERSON, s.email())
 
 
-def _checkout_under_another_address_and_amount(s: Scene) -> None:
+def _checkout_under_another_address_and_product(s: Scene) -> None:
     buyer = s.contact()
     lead_id = s.deal(buyer, price=s.price + 40)
     s.checkout(lead_id, buyer.emails[0])
-    s.pays("checkout, changed e-mail, other amount", lead_id, s.email(), by=None, variant_id=OTHER_VARIANT)
+    s.pays("checkout, changed e-mail and product", lead_id, s.email(), by=None, variant_id=QUIET_VARIANT)
+
+
+def _two_checkouts_one_paid(s: Scene) -> None:
+    """Both deals of one mailbox wait; a webhook places one payment. The other may be for either."""
+    buyer = s.contact()
+    first, second = s.deal(buyer), s.deal(buyer)
+    for lead_id in (first, second):
+        s.checkout(lead_id, buyer.emails[0])
+    s.webhook(first, s.pays("two checkouts: by webhook", first, buyer.emails[0], by=Tier.EXPLICIT))
+    later = s.at + s.hours(0, 48)
+    s.pays("two checkouts: the other payment", Answer.PERSON, buyer.emails[0], created_at=later)
+
+
+def _old_link_paid_after_the_new_one(s: Scene) -> None:
+    buyer = s.contact()
+    lead_id = s.deal(buyer)
+    s.checkout(lead_id, buyer.emails[0])
+    s.checkout(lead_id, buyer.emails[0], variant_id=OTHER_PRODUCT)
+    s.pays("new link of a deal", lead_id, buyer.emails[0], by=Tier.CHECKOUT, variant_id=OTHER_PRODUCT)
+    s.pays("old link, paid after the new one", Answer.PERSON, buyer.emails[0], created_at=s.at + s.hours(1, 48))
+
+
+def _claim_after_the_fact(s: Scene) -> None:
+    """The payment was counted on another deal before the buyer came back."""
+    receipt, linked, right = _receipt(s), s.deal(s.contact(), status_id=WON), s.deal(s.contact())
+    order_id = s.pays("late claim contradicts a link", Answer.PERSON, s.email(), identifier=receipt)
+    s.link(order_id, linked)
+    s.claim(right, order_id, receipt)
 
 
 def _stranger_beside_a_checkout(s: Scene) -> None:
-    """Somebody buys by himself what another company has an unpaid checkout for, at another price."""
-    s.checkout(s.deal(s.contact(), price=s.price + 300), s.email(), variant_id=QUIET_VARIANT)
-    s.pays(
-        "stranger beside an unpaid checkout",
-        Answer.SELF_SERVE,
-        s.email(),
-        variant_id=QUIET_VARIANT,
-        total=s.price * 100 + 13,
-    )
+    """Somebody buys by himself what another company has an unpaid checkout for: it might have been that company."""
+    s.checkout(s.deal(s.contact(), price=s.price + 300), s.email(), variant_id=ASKED_VARIANT)
+    s.pays("stranger beside an unpaid checkout", Answer.PERSON, s.email(), variant_id=ASKED_VARIANT)
 
 
 def _checkout_that_was_not_open(s: Scene) -> None:
@@ -204,7 +226,7 @@ def _checkout_that_was_not_open(s: Scene) -> None:
             {"created_at": s.at + timedelta(hours=1)},
             {"store_id": f"{STORE}9"},
             {"test_mode": True},
-            {"variant_id": OTHER_VARIANT},
+            {"variant_id": OTHER_PRODUCT},
             {"custom_price": s.price * 100 + 1},
         )
     )
@@ -235,6 +257,7 @@ EVIDENCE_SCENES: Sequence[Callable[[Scene], None]] = (
     _subscription_in_the_field, _typed_by_hand, _garbage_in_the_field,
     _claim, _claim_that_does_not_fit,
     _checkout, _checkout_taxed, _checkouts_of_one_person, _checkouts_of_two_products, _checkout_twice,
-    _checkout_under_another_address, _checkout_under_another_address_and_amount, _checkout_that_was_not_open,
+    _checkout_under_another_address, _checkout_under_another_address_and_product, _checkout_that_was_not_open,
     _checkout_that_lies, _receiver_off, _stranger_beside_a_checkout,
+    _two_checkouts_one_paid, _old_link_paid_after_the_new_one, _claim_after_the_fact,
 )  # fmt: skip

@@ -26,7 +26,7 @@ async def make_plan(run: Run) -> Plan:
 def record_intent(run: Run, plan: Plan) -> tuple[Action, ...]:
     """Write the plan down before anything is sent; return the actions that are this run's to send."""
     run.store.mirror.remember(plan.seen)
-    return run.store.journal.record(plan, run.run_id, utc_now())
+    return run.store.journal.record(plan, run.run_id, utc_now(), since=run.started_at)
 
 
 async def _read_what_is_missing(run: Run, plan: Plan) -> bool:

@@ -226,34 +226,37 @@ async def read_merges(run: Run, gone: AbstractSet[int]) -> None:
     since = None if mark is None else mark.polled_at - KOMMO_LIST_OVERLAP
     found = await run.kommo.merges(since=since)
     none = dict.fromkeys(gone - found.keys())
-    run.store.evidence.keep_merges({**none, **found})
+    run.store.evidence.keep_merges({**none, **found}, utc_now())
     run.merges_sought |= gone
     run.store.runs.set_watermark(MERGES, Watermark(run.started_at, 0))
 
 
 async def read_countries(run: Run, customer_ids: AbstractSet[str]) -> None:
     """Read the countries of customers; one that is not there, or tells none, has an empty one."""
-    countries = {}
-    for customer_id in sorted(customer_ids):
+    for number, customer_id in enumerate(sorted(customer_ids), 1):
+        run.progress(f"Lemon Squeezy customers: {number} of {len(customer_ids)}")
         try:
-            customer = await run.lemon_squeezy.customer(customer_id)
+            country = (await run.lemon_squeezy.customer(customer_id)).country or ""
         except Rejected as error:
             run.remarks.append(f"Customer {customer_id} could not be read ({error}); the common rota serves his order.")
-            countries[customer_id] = ""
-        else:
-            countries[customer_id] = customer.country or ""
-    run.store.evidence.keep_countries(countries, utc_now())
-    run.customers_read |= customer_ids
+            country = ""
+        # One by one: a run that is stopped goes on from there.
+        run.store.evidence.keep_countries({customer_id: country}, utc_now())
+        run.customers_read.add(customer_id)
 
 
 async def read_companies(run: Run, names: AbstractSet[str]) -> None:
-    """Look for companies by their normalised names; of several with one name the oldest counts."""
-    found: dict[str, int | None] = {}
+    """Look for companies by their normalised names; of several with one name the oldest counts.
+
+    The search lags: one that we know is kept as long as it is there.
+    """
+    known = {name: company_id for name, company_id in run.store.evidence.company_ids(names).items() if company_id}
     for name in sorted(names):
-        hits = [company_id for company_id, known in await run.kommo.companies(name) if normal_name(known) == name]
-        found[name] = min(hits, default=None)
-    run.store.evidence.keep_companies(found, utc_now())
-    run.companies_sought |= names
+        hits = [company_id for company_id, found in await run.kommo.companies(name) if normal_name(found) == name]
+        if not hits and name in known and await run.kommo.has_company(known[name]):
+            hits = [known[name]]
+        run.store.evidence.keep_companies({name: min(hits, default=None)}, utc_now())
+        run.companies_sought.add(name)
 
 
 async def _poll_contacts(run: Run, reach: Reach) -> int:

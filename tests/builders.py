@@ -69,7 +69,7 @@ TIMES = {
     "created_at", "updated_at", "closed_at", "refunded_at", "renews_at", "ends_at",
     "seen_at", "issued_at", "expires_at",
 }  # fmt: skip
-BOOLEANS = {"test_mode", "is_deleted"}
+BOOLEANS = {"test_mode", "is_deleted", "is_settled"}
 
 
 def policy(**changes: Any) -> Policy:
@@ -150,9 +150,8 @@ def webhook(
     custom = {} if lead is None else {LEAD_ID_KEY: str(lead)}
     custom |= changes.pop("custom", {})
     at = changes.pop("at", NOW - timedelta(days=1))
-    told = changes.pop("told", f"webhook order_created of {at:%Y-%m-%d %H:%M} UTC")
     return (
-        told, HintKind.EXPLICIT, order_id, subscription_id, custom.get(LEAD_ID_KEY), json.dumps(custom),
+        HintKind.EXPLICIT, "order_created", order_id, subscription_id, custom.get(LEAD_ID_KEY), json.dumps(custom),
         "", "", None, at,
     )  # fmt: skip
 
@@ -160,9 +159,8 @@ def webhook(
 def claim(lead_id: int = 31, *, order_id: str = "17", **changes: Any) -> tuple[Any, ...]:
     """Return a visit to a deal's claim link as a row of hints; it fits `order(17, identifier=RECEIPT)`."""
     ordinary = {"identifier": RECEIPT, "variant_id": "31", "issued_at": NOW - timedelta(days=3), "at": NOW} | changes
-    told = f"visit to the claim link on {ordinary['at']:%Y-%m-%d %H:%M} UTC"
     return (
-        told, HintKind.CLAIM, order_id, None, str(lead_id), "{}", ordinary["identifier"], ordinary["variant_id"],
+        HintKind.CLAIM, "", order_id, None, str(lead_id), "{}", ordinary["identifier"], ordinary["variant_id"],
         ordinary["issued_at"], ordinary["at"],
     )  # fmt: skip
 
@@ -220,7 +218,7 @@ class World:
             ledger=_frame(LEDGER_COLUMNS, ((key, "", state, "", 0) for key, state in self.states)),
             hints=_frame(HINT_COLUMNS, self.hints),
             checkouts=_frame(CHECKOUT_COLUMNS, map(_checkout_row, self.checkouts)),
-            merges=_frame(MERGE_COLUMNS, self.merges),
+            merges=_frame(MERGE_COLUMNS, ((gone, survivor, True) for gone, survivor in self.merges)),
             decisions=_frame(DECISION_COLUMNS, self.decisions),
             customers=_frame(CUSTOMER_COLUMNS, self.customers),
             companies=_frame(COMPANY_COLUMNS, self.companies),

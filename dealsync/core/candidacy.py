@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dealsync.core.models import LOST_STATUS_ID, WON_STATUS_ID, Deal, Order
-from dealsync.core.plan import Candidate, Review
+from dealsync.core.plan import Candidate, Question, Review
 from dealsync.core.policy import Policy
 from dealsync.core.texts import format_money
 
@@ -13,13 +13,20 @@ MOST_CANDIDATES = 10
 """Deals that a review names: a person does not look through more."""
 
 
-def review(order: Order, deals: Iterable[Deal], reason: str, known_by: str, policy: Policy) -> Review:
+def review(
+    order: Order,
+    deals: Iterable[Deal],
+    reason: str,
+    known_by: str,
+    policy: Policy,
+    question: Question = Question.WHICH,
+) -> Review:
     """Return a review item with its candidates; `known_by` says what led to all of them."""
     weighed = [_weigh(order, deal, known_by, policy) for deal in deals]
     best = sorted(weighed, key=lambda c: (-c.score, c.lead_id))[:MOST_CANDIDATES]
     if len(weighed) > MOST_CANDIDATES:
         reason = f"{reason} (the {MOST_CANDIDATES} likeliest of {len(weighed)} are named)"
-    return Review(order.id, tuple(sorted(c.lead_id for c in best)), reason, tuple(best))
+    return Review(order.id, tuple(sorted(c.lead_id for c in best)), reason, tuple(best), question)
 
 
 def _weigh(order: Order, deal: Deal, known_by: str, policy: Policy) -> Candidate:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -31,13 +31,23 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A checkout that was open for this order's variant when it was paid."""
+    """A checkout that names a deal."""
 
     checkout_id: str
     lead_text: str
-    same_email: bool
     custom_price: int | None  # minor units of the store's currency
     created_at: datetime
+    expires_at: datetime | None
+
+    def was_open_at(self, moment: datetime) -> bool:
+        """Whether something could be bought through it then."""
+        expired = self.expires_at is not None and self.expires_at < moment - CLOCK_SKEW
+        return self.created_at <= moment + CLOCK_SKEW and not expired
+
+
+Key = TypeVar("Key")
+SELLS = ["store_id", "variant_id", "test_mode"]
+Sold = tuple[str, str, bool]  # store, variant, test mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +57,14 @@ class InQuestion:
     by_field: Mapping[str, list[int]]
     by_contact: Mapping[str, list[int]]
     hints: Mapping[str, list[Hint]]
-    issued: Mapping[str, list[Issued]]
+    issued: Mapping[str, list[Issued]]  # with the buyer's e-mail, open when the order was paid
+    waiting: Mapping[Sold, list[Issued]]  # every checkout by what it sells, newest first
     webhook_seen: frozenset[str]
 
     def texts(self) -> Iterable[str]:
         """Return every text that may name a deal."""
         yield from (hint.lead_text for hints in self.hints.values() for hint in hints)
-        yield from (checkout.lead_text for checkouts in self.issued.values() for checkout in checkouts)
+        yield from (checkout.lead_text for checkouts in self.waiting.values() for checkout in checkouts)
 
     def lead_ids(self) -> set[int]:
         """Return the deals that the deals' own fields and contacts name."""
@@ -67,8 +78,9 @@ def in_question(unplaced: pd.DataFrame, tables: Tables, deals: pd.DataFrame, wat
     return InQuestion(
         by_field=_by_field(unplaced, tables, deals),
         by_contact=_by_contact(unplaced, tables, deals[deals["pipeline_id"].isin(watched)]),
-        hints=_grouped((str(row.order_id), _hint(row)) for row in named.itertuples(index=False)),
+        hints=_grouped((str(row.order_id), hint_of(row)) for row in named.itertuples(index=False)),
         issued=_issued(unplaced, tables.checkouts),
+        waiting=_waiting(unplaced, tables.checkouts),
         webhook_seen=frozenset(about[about["kind"] == HintKind.EXPLICIT]["order_id"]),
     )
 
@@ -80,7 +92,7 @@ def hints_about(order_ids: pd.Series, tables: Tables) -> pd.DataFrame:
     direct = hints[hints["order_id"].isin(order_ids)]
     through = hints.drop(columns="order_id").merge(started, on="subscription_id")
     about = pd.concat([direct, through[hints.columns]], ignore_index=True)
-    return about.drop_duplicates().sort_values(["seen_at", "hint_id", "order_id"])
+    return about.drop_duplicates().sort_values(["seen_at", "event_name", "lead_text", "order_id"])
 
 
 def custom_data(order_ids: pd.Series, tables: Tables) -> dict[str, dict[str, str]]:
@@ -132,24 +144,31 @@ def _by_contact(unplaced: pd.DataFrame, tables: Tables, deals: pd.DataFrame) -> 
 
 
 def _issued(unplaced: pd.DataFrame, checkouts: pd.DataFrame) -> dict[str, list[Issued]]:
-    """The checkouts for the same store, variant and mode that were open when an order was paid."""
-    same = ["store_id", "variant_id", "test_mode"]
-    orders = unplaced[["order_id", "created_at", *same]].assign(buyer=_emails(unplaced))
-    pairs = orders.rename(columns={"created_at": "paid_at"}).merge(checkouts, on=same)
-    was_open = pairs["created_at"] <= pairs["paid_at"] + CLOCK_SKEW
-    was_open &= pairs["expires_at"].isna() | (pairs["expires_at"] >= pairs["paid_at"] - CLOCK_SKEW)
-    pairs = pairs[was_open].sort_values(["order_id", "created_at", "checkout_id"])
-    return _grouped((str(row.order_id), _checkout(row)) for row in pairs.itertuples(index=False))
+    """The checkouts with an order's e-mail, store, variant and mode that were open when it was paid, oldest first."""
+    orders = unplaced[["order_id", "created_at", *SELLS]].assign(email=_emails(unplaced))
+    pairs = orders.rename(columns={"created_at": "paid_at"}).merge(checkouts[checkouts["email"] != ""])
+    pairs = pairs.sort_values(["order_id", "created_at", "checkout_id"])
+    found = zip(pairs["order_id"], pairs["paid_at"], map(_checkout, pairs.itertuples(index=False)), strict=True)
+    return _grouped((order_id, made) for order_id, paid_at, made in found if made.was_open_at(paid_at))
+
+
+def _waiting(unplaced: pd.DataFrame, checkouts: pd.DataFrame) -> dict[Sold, list[Issued]]:
+    """The checkouts of everything that the orders bought."""
+    wanted = checkouts.merge(unplaced[SELLS].drop_duplicates())
+    wanted = wanted.sort_values(["created_at", "checkout_id"], ascending=False)
+    keys = zip(wanted["store_id"], wanted["variant_id"], wanted["test_mode"].astype(bool), strict=True)
+    return _grouped(zip(keys, map(_checkout, wanted.itertuples(index=False)), strict=True))
 
 
 def _emails(orders: pd.DataFrame) -> pd.Series:
     return orders["user_email"].str.strip().str.casefold()
 
 
-def _hint(row: Any) -> Hint:
+def hint_of(row: Any) -> Hint:
+    """Return the hint that a row of `Tables.hints` holds."""
     return Hint(
         kind=HintKind(row.kind),
-        told=row.hint_id,
+        told=_told(row),
         lead_text=row.lead_text,
         order_identifier=row.order_identifier,
         variant_id=row.variant_id,
@@ -157,18 +176,24 @@ def _hint(row: Any) -> Hint:
     )
 
 
+def _told(row: Any) -> str:
+    """Where a hint is from, in words."""
+    at = f"{row.seen_at:%Y-%m-%d %H:%M} UTC"
+    return f"visit to the claim link on {at}" if row.kind == HintKind.CLAIM else f"webhook {row.event_name} of {at}"
+
+
 def _checkout(row: Any) -> Issued:
     return Issued(
         checkout_id=row.checkout_id,
         lead_text=row.lead_text,
-        same_email=bool(row.email) and row.email == row.buyer,
         custom_price=None if pd.isna(row.custom_price) else int(row.custom_price),
         created_at=row.created_at.to_pydatetime(),
+        expires_at=time_of(row.expires_at),
     )
 
 
-def _grouped(pairs: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
-    found: defaultdict[str, list[Any]] = defaultdict(list)
-    for order_id, item in pairs:
-        found[order_id].append(item)
+def _grouped(pairs: Iterable[tuple[Key, Any]]) -> dict[Key, list[Any]]:
+    found: defaultdict[Key, list[Any]] = defaultdict(list)
+    for key, item in pairs:
+        found[key].append(item)
     return dict(found)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
+from dealsync.core.assumptions import CLOCK_SKEW
 from dealsync.core.desk import Desk
-from dealsync.core.models import LOST_STATUS_ID, WON_STATUS_ID, Deal, Link, Money, Order, Tier, normal_email
+from dealsync.core.models import LOST_STATUS_ID, WON_STATUS_ID, Deal, Link, Money, Order, Tier
 from dealsync.core.payments import same_purchase
 from dealsync.core.plan import Review
 from dealsync.core.policy import Policy
@@ -60,7 +61,7 @@ def _among_open(order: Order, deals: Sequence[Deal], desk: Desk) -> Link | Revie
 
 
 def _among_closed(order: Order, deals: Sequence[Deal], desk: Desk) -> Verdict:
-    won = [d for d in deals if d.status_id == WON_STATUS_ID and _closed_by(d, order)]
+    won = [d for d in deals if d.status_id == WON_STATUS_ID and _closed_by(d, order, desk.policy.window)]
     equal = _won_by(order, won, desk.policy)
     if len(equal) == 1 and order.total.minor <= desk.policy.max_auto_amount:
         return Link(
@@ -71,7 +72,10 @@ def _among_closed(order: Order, deals: Sequence[Deal], desk: Desk) -> Verdict:
             f"only one at that price; {_price_words(order, equal[0], desk.policy)}",
         )
     if won:
-        several = {0: "won deals, none with the price paid", 1: "a won deal, but the amount is above max_auto_amount"}
+        several = {
+            0: "won deals, none made before the payment and with the price paid",
+            1: "a won deal, but the amount is above max_auto_amount",
+        }
         words = several.get(len(equal), "several won deals with the price that was paid")
         return _review(order, equal or won, f"the buyer's contact has {words}", desk)
     if lost := [d for d in deals if d.status_id == LOST_STATUS_ID]:
@@ -120,24 +124,23 @@ def _won_by(order: Order, deals: Iterable[Deal], policy: Policy) -> list[Deal]:
     return [
         d
         for d in deals
-        if same_currency and d.status_id == WON_STATUS_ID and _closed_by(d, order) and 0 < d.price == order.total.whole
+        if same_currency
+        and d.status_id == WON_STATUS_ID
+        and _closed_by(d, order, policy.window)
+        and d.created_at <= order.created_at + CLOCK_SKEW
+        and 0 < d.price == order.total.whole
     ]
 
 
-def _closed_by(deal: Deal, order: Order) -> bool:
-    """Whether a won deal can have been won by this payment: it was closed after it, or shortly before."""
-    return deal.closed_at is not None and deal.closed_at >= order.created_at - EARLY_CLOSE
+def _closed_by(deal: Deal, order: Order, window: timedelta) -> bool:
+    """Whether a won deal can have been won by this payment: closed shortly before it, or within the window after."""
+    return deal.closed_at is not None and order.created_at - EARLY_CLOSE <= deal.closed_at <= order.created_at + window
 
 
 def _paid_by_self_serve(order: Order, desk: Desk) -> bool:
     """Whether this very run creates a deal for the same purchase of the same buyer."""
-    email = normal_email(order.user_email)
-    return bool(email) and any(
-        normal_email(other.user_email) == email
-        and same_purchase(order, other)
-        and order.created_at - other.created_at <= desk.policy.window
-        for other in desk.self_serve
-    )
+    before = desk.last_alone(order)
+    return before is not None and order.created_at - before <= desk.policy.window
 
 
 def _review(order: Order, deals: Iterable[Deal], reason: str, desk: Desk) -> Review:

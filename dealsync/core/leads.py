@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -11,8 +10,7 @@ import pandas as pd
 from dealsync.core.evidence import lead_id_in
 from dealsync.core.plan import Questions
 
-SHOWN = frozenset(string.digits + " +-.,#")
-LONGEST_SHOWN = 24
+LONGEST_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +72,14 @@ def leads_named(texts: Iterable[str], deals: pd.DataFrame, merges: pd.DataFrame)
         live=frozenset(rows[~rows["is_deleted"]]["lead_id"].astype(int)),
         deleted=frozenset(rows[rows["is_deleted"]]["lead_id"].astype(int)),
         merges=took_in,
-        not_merged=frozenset(merges[merges["lead_id"].isna()]["gone_id"].astype(int)),
+        not_merged=frozenset(merges[merges["lead_id"].isna() & merges["is_settled"]]["gone_id"].astype(int)),
     )
 
 
 def shown(text: str) -> str:
-    """Return a text as a report may show it: in full if it can be no more than a number."""
+    """Return a text as a report may show it: in full if it is a number and no more; others may be personal."""
     if not text.strip():
         return "an empty text"
-    if len(text) <= LONGEST_SHOWN and set(text) <= SHOWN:
+    if len(text) <= LONGEST_SHOWN and text.isascii() and text.isdecimal():
         return repr(text)
     return f"a text of {len(text)} characters"

@@ -8,7 +8,7 @@ nothing moves: the next run would find the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,12 +18,12 @@ import pandas as pd
 from dealsync.core import tiers
 from dealsync.core.candidates import InQuestion, deals_of, in_question, typed_id
 from dealsync.core.contact_tier import by_contact
-from dealsync.core.contradictions import contradicted
+from dealsync.core.contradictions import against_links, contradicted
 from dealsync.core.desk import Desk
 from dealsync.core.leads import Leads, leads_named, shown
 from dealsync.core.models import LOST_STATUS_ID, WON_STATUS_ID, Link, Order, Tier
 from dealsync.core.payments import in_scope, money_came
-from dealsync.core.plan import Decision, Oddity, Questions, Review
+from dealsync.core.plan import Decision, Oddity, Question, Questions, Review
 from dealsync.core.policy import Policy
 from dealsync.core.tables import LINK_COLUMNS, Tables, order_of
 from dealsync.core.tiers import Verdict
@@ -48,13 +48,16 @@ def match(tables: Tables, policy: Policy, now: datetime) -> Matches:
     deals = tables.deals[~tables.deals["is_deleted"]]
     stored = tables.links[tables.links["lead_id"].isin(deals["lead_id"])]
     lost = tables.links[~tables.links["lead_id"].isin(deals["lead_id"])]
-    unplaced = _unplaced(orders, stored, tables.decisions)
+    unplaced = orders[money_came(orders) & ~orders["order_id"].isin(stored["order_id"])]
     asked = in_question(unplaced, tables, deals, policy.pipeline_ids)
-    leads = leads_named([*asked.texts(), *lost["lead_id"].astype(str)], tables.deals, tables.merges)
+    against = against_links(orders, stored, tables)
+    texts = (*asked.texts(), *lost["lead_id"].astype(str), *against["lead_text"])
+    leads = leads_named(texts, tables.deals, tables.merges)
     named = asked.lead_ids() | leads.live
 
     followed = _followed(lost, leads)
-    kept = _with(stored, followed)
+    moved = contradicted(against, orders, deals, leads, policy)
+    kept = _with(stored, (*followed, *moved.links))
     unplaced = unplaced[~unplaced["order_id"].isin([link.order_id for link in followed])]
     desk = Desk(
         policy=policy,
@@ -64,16 +67,16 @@ def match(tables: Tables, policy: Policy, now: datetime) -> Matches:
         payments=_rivals(orders, kept, deals, named),
     )
     waiting = sorted(map(order_of, unplaced.itertuples(index=False)), key=lambda o: (o.created_at, o.id))
-    _place_all(waiting, asked, leads, frozenset(lost["order_id"]), frozenset(_decided_new(tables.decisions)), desk)
+    decided = dict(zip(tables.decisions["order_id"], tables.decisions["decision"], strict=True))
+    _place_all(waiting, asked, leads, frozenset(lost["order_id"]), decided, desk)
 
-    found = (*followed, *desk.links)
     return Matches(
         links=_with(kept, desk.links),
-        found=found,
+        found=(*followed, *moved.links, *desk.links),
         self_serve=tuple(desk.self_serve),
-        reviews=(*desk.reviews, *contradicted(orders, _with(kept, desk.links), tables, policy)),
+        reviews=(*desk.reviews, *moved.reviews),
         settling=tuple(desk.settling),
-        oddities=(*desk.oddities, *_odd_fields(deals, tables.orders, policy)),
+        oddities=(*desk.oddities, *moved.oddities, *_odd_fields(deals, tables.orders, policy)),
         questions=leads.questions(),
     )
 
@@ -83,7 +86,7 @@ def _place_all(
     asked: InQuestion,
     leads: Leads,
     lost_their_deal: frozenset[str],
-    decided_new: frozenset[str],
+    decided: Mapping[str, str],
     desk: Desk,
 ) -> None:
     desk.payments |= {order.id: order for order in waiting}
@@ -91,12 +94,13 @@ def _place_all(
         desk.clear()
         placed = len(desk.links)
         for order in waiting:
-            if order.id in decided_new:
-                desk.put(order, None)
+            if order.id in decided and order.id not in lost_their_deal:
+                _as_decided(order, decided[order.id], asked, desk)
             elif (verdict := _told(order, asked, leads, desk)) is not None:
                 desk.put(order, verdict)
             elif order.id in lost_their_deal:
-                desk.put(order, Review(order.id, (), "the deal of this payment was deleted in Kommo"))
+                reason = "the deal of this payment was deleted in Kommo"
+                desk.put(order, Review(order.id, (), reason, question=Question.DELETED))
             elif desk.now - order.created_at < desk.policy.settle and order.id not in asked.webhook_seen:
                 desk.settling.append(order.id)
             else:
@@ -105,6 +109,13 @@ def _place_all(
             return
         found = {link.order_id for link in desk.links}
         waiting = [order for order in waiting if order.id not in found]
+
+
+def _as_decided(order: Order, decision: str, asked: InQuestion, desk: Desk) -> None:
+    """A deal of its own, or nothing; but a person who wrote the order's id into a deal since has the last word."""
+    verdict = tiers.by_field(order, asked.by_field.get(order.id, ()), desk)
+    if isinstance(verdict, Link) or decision == Decision.NEW:
+        desk.put(order, verdict if isinstance(verdict, Link) else None)
 
 
 def _told(order: Order, asked: InQuestion, leads: Leads, desk: Desk) -> Verdict:
@@ -118,23 +129,12 @@ def _told(order: Order, asked: InQuestion, leads: Leads, desk: Desk) -> Verdict:
 
 
 def _guessed(order: Order, asked: InQuestion, leads: Leads, desk: Desk) -> Verdict:
-    issued = asked.issued.get(order.id, ())
+    issued, sold = asked.issued.get(order.id, ()), (order.store_id, order.variant_id, order.test_mode)
     return (
         tiers.checkout(order, issued, leads, desk)
         or by_contact(order, asked.by_contact.get(order.id, ()), desk)
-        or tiers.unpaid_checkouts(order, issued, leads, desk)
+        or tiers.unpaid_checkouts(order, asked.waiting.get(sold, ()), leads, desk)
     )
-
-
-def _unplaced(orders: pd.DataFrame, stored: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
-    """The orders that brought money, have no deal that is there, and were not dismissed by a person."""
-    dismissed = decisions[decisions["decision"] == Decision.DISMISSED]["order_id"]
-    open_question = money_came(orders) & ~orders["order_id"].isin(stored["order_id"])
-    return orders[open_question & ~orders["order_id"].isin(dismissed)]
-
-
-def _decided_new(decisions: pd.DataFrame) -> Iterable[str]:
-    return decisions[decisions["decision"] == Decision.NEW]["order_id"]
 
 
 def _followed(lost: pd.DataFrame, leads: Leads) -> tuple[Link, ...]:
@@ -148,9 +148,12 @@ def _followed(lost: pd.DataFrame, leads: Leads) -> tuple[Link, ...]:
     return tuple(found)
 
 
-def _with(links: pd.DataFrame, new: Iterable[Link]) -> pd.DataFrame:
+def _with(links: pd.DataFrame, new: Sequence[Link]) -> pd.DataFrame:
+    """Return the links with new ones in place of those of the same orders."""
     rows = [(link.order_id, link.lead_id, link.tier.value, link.evidence) for link in new]
     kept = links[LINK_COLUMNS]
+    if rows:
+        kept = kept[~kept["order_id"].isin([link.order_id for link in new])]
     return pd.concat([kept, pd.DataFrame(rows, columns=LINK_COLUMNS)], ignore_index=True) if rows else kept
 
 

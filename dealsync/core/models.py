@@ -21,6 +21,9 @@ LOST_STATUS_ID = 143
 """Closed and lost, in every Kommo pipeline."""
 
 
+LONGEST_NAME = 200
+
+
 def minor_digits(currency: str) -> int:
     """How many decimal digits the minor unit of a currency stands for: 2 for USD."""
     digits = get_currency_precision(currency)
@@ -196,8 +199,8 @@ class Link:
 
 
 def normal_name(name: str) -> str:
-    """Return a company's name as it is compared: case-folded, blanks collapsed."""
-    return " ".join(name.split()).casefold()
+    """Return a company's name as it is compared: case-folded, blanks collapsed, no longer than any real one."""
+    return " ".join(name.split()).casefold()[:LONGEST_NAME]
 
 
 def normal_email(email: str) -> str:

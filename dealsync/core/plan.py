@@ -177,6 +177,25 @@ class Candidate:
     reasons: tuple[str, ...]
 
 
+REVIEW_EFFECT = "review"
+
+
+class Question(StrEnum):
+    """What a person is asked about a payment."""
+
+    WHICH = "which"
+    DELETED = "deleted"  # its deal is gone
+    CONTRADICTED = "contradicted"  # it was counted on one deal, and evidence that came later names another
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The orders that a plan looked at: reviews of others are not its business."""
+
+    store_ids: frozenset[str]
+    test_mode: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Review:
     """A payment that a person must place: the machine never decides a tie."""
@@ -185,6 +204,13 @@ class Review:
     candidates: tuple[int, ...]  # lead ids, ascending
     reason: str
     details: tuple[Candidate, ...] = ()  # the same deals, best first
+    question: Question = Question.WHICH
+
+    @property
+    def key(self) -> str:
+        """The idempotency key of its task: one a question."""
+        suffix = "" if self.question is Question.WHICH else f":{self.question}"
+        return f"order:{self.order_id}:{REVIEW_EFFECT}{suffix}"
 
 
 class Decision(StrEnum):
@@ -209,7 +235,7 @@ class Questions:
     lead_ids: frozenset[int] = frozenset()  # named by evidence, never seen
     gone_lead_ids: frozenset[int] = frozenset()  # named by evidence, deleted: merged into another one?
     customer_ids: frozenset[str] = frozenset()  # whose country decides about an owner
-    company_names: frozenset[str] = frozenset()  # normalised (`models.normal_name`), never looked for
+    company_names: frozenset[str] = frozenset()  # normalised (`models.normal_name`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +284,7 @@ class Plan:
     other_mode: int = 0  # orders of the other mode (test or live), left alone
     seen: tuple[Seen, ...] = ()  # found right for the first time, to be stored with the plan
     oddities: tuple[Oddity, ...] = ()
+    scope: Scope | None = None  # None: all orders
     questions: Questions = field(default_factory=Questions)
 
     @property

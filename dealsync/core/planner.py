@@ -13,7 +13,7 @@ from dealsync.core import texts
 from dealsync.core.candidates import deals_of
 from dealsync.core.diff import differing, drift, sales
 from dealsync.core.match import Matches, match
-from dealsync.core.plan import Action, Kind, Plan, Refusal, Review, Seen, Task, Unfinished
+from dealsync.core.plan import REVIEW_EFFECT, Action, Kind, Plan, Refusal, Review, Scope, Seen, Task, Unfinished
 from dealsync.core.policy import Policy
 from dealsync.core.rules import Case, decide
 from dealsync.core.self_serve import self_serve
@@ -53,6 +53,7 @@ def make_plan(tables: Tables, policy: Policy, now: datetime, unfinished: Unfinis
         drift=drift(rows, tables, matches, policy, now),
         settling=matches.settling,
         other_mode=int((~in_mode).sum()),
+        scope=Scope(policy.store_ids, policy.test_mode),
         oddities=(*matches.oddities, *alone.oddities),
         questions=replace(matches.questions, customer_ids=alone.customer_ids, company_names=alone.company_names),
     )
@@ -86,7 +87,7 @@ def _review_tasks(
     reviews: Iterable[Review], tables: Tables, policy: Policy, states: Mapping[str, str], now: datetime
 ) -> Iterable[Action]:
     """One task a review, on the likeliest deal for its owner; on no deal, for the default owner, if none is known."""
-    owed = [r for r in reviews if f"order:{r.order_id}:review" not in states]
+    owed = [r for r in reviews if r.key not in states]
     ids = pd.Series([r.order_id for r in owed], dtype="str")
     orders = _by_id(tables.orders, "order_id", ids, order_of)
     deals = deals_of((r.details[0].lead_id for r in owed if r.details), tables.deals)
@@ -94,13 +95,12 @@ def _review_tasks(
         order, deal = orders[review.order_id], deals.get(review.details[0].lead_id) if review.details else None
         if not policy.notifies(order.created_at):
             continue  # old facts are listed, nobody is called
-        key = f"order:{order.id}:review"
         named = ", ".join(str(candidate.lead_id) for candidate in review.details)
-        text = texts.render("task_review", key, order, locale=policy.locale, reason=review.reason, deals=named)
+        text = texts.render("task_review", review.key, order, locale=policy.locale, reason=review.reason, deals=named)
         owner = deal.responsible_user_id if deal else policy.owners.default
         task = Task(text, now + policy.task_due, owner, on_deal=deal is not None)
         lead_id = deal.lead_id if deal else None
-        yield Action(key, Kind.TASK, f"order:{order.id}", lead_id, review.reason, "a person must place it", task)
+        yield Action(review.key, Kind.TASK, f"order:{order.id}", lead_id, review.reason, "a person must place it", task)
 
 
 def _resumed(unfinished: Iterable[Action], planned: Iterable[Action], matches: Matches) -> list[Action]:
@@ -111,6 +111,8 @@ def _resumed(unfinished: Iterable[Action], planned: Iterable[Action], matches: M
     for action in unfinished:
         # Only a deal that is there: an order whose deal was deleted has no link, and its notes wait for a new one.
         lead_id = lead_ids.get(action.order_id)
-        if action.kind in RESUMED_KINDS and action.key not in again and lead_id is not None:
+        # A question is planned as long as it is open; one that was decided is not asked late.
+        is_question = action.key.startswith(f"{action.source}:{REVIEW_EFFECT}")
+        if action.kind in RESUMED_KINDS and not is_question and action.key not in again and lead_id is not None:
             resumed.append(replace(action, lead_id=int(lead_id)))
     return resumed

@@ -100,7 +100,7 @@ def self_serve(
         creation = _new_deal(buyer, policy)
         actions += [creation, *_companions(buyer, creation, policy, states, now)]
     odd = (oddity for order in waiting for oddity in _odd_numbers(order, custom.get(order.id, {}), policy))
-    return SelfServe(tuple(actions), frozenset(unknown), tuple(odd), frozenset(companies.unknown))
+    return SelfServe(tuple(actions), frozenset(unknown), tuple(odd), frozenset(companies.wanted))
 
 
 class _Turns:
@@ -167,7 +167,7 @@ class _Companies:
         self._known = {name: None if pd.isna(i) else int(i) for name, i in zip(names, ids, strict=True)}
         self._key = policy.company_key
         self._made: dict[str, str] = {}
-        self.unknown: set[str] = set()
+        self.wanted: set[str] = set()
 
     def name_in(self, custom: Mapping[str, str]) -> str:
         """Return the name as the buyer typed it, on one line."""
@@ -178,8 +178,8 @@ class _Companies:
         name = normal_name(self.name_in(custom))
         if not name:
             return None
+        self.wanted.add(name)
         if name not in self._known:
-            self.unknown.add(name)
             return None
         if (company_id := self._known[name]) is not None:
             return _Company(company_id, None)

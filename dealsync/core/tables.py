@@ -76,8 +76,8 @@ LEAD_CONTACT_COLUMNS = ["lead_id", "contact_id"]
 LINK_COLUMNS = ["order_id", "lead_id", "tier", "evidence"]
 LEDGER_COLUMNS = ["idempotency_key", "kind", "state", "order_id", "lead_id"]
 HINT_COLUMNS = [
-    "hint_id",
     "kind",
+    "event_name",
     "order_id",
     "subscription_id",
     "lead_text",
@@ -98,7 +98,7 @@ CHECKOUT_COLUMNS = [
     "expires_at",
     "test_mode",
 ]
-MERGE_COLUMNS = ["gone_id", "lead_id"]
+MERGE_COLUMNS = ["gone_id", "lead_id", "is_settled"]
 DECISION_COLUMNS = ["order_id", "decision"]
 CUSTOMER_COLUMNS = ["customer_id", "country"]
 COMPANY_COLUMNS = ["name", "company_id"]
@@ -117,7 +117,7 @@ class Tables:
     ledger: pd.DataFrame  # entries that must not be planned again: applied, dismissed, sent, unknown
     hints: pd.DataFrame  # webhooks and claims that speak of an order or subscription, see `core.evidence`
     checkouts: pd.DataFrame  # with a deal's id in their custom data, whoever made them
-    merges: pd.DataFrame  # deals that were merged into another one
+    merges: pd.DataFrame  # deals that are gone, and which took them in; settled: nothing more can be learned
     decisions: pd.DataFrame  # reviews that a person decided without naming a deal, see `plan.Decision`
     customers: pd.DataFrame  # those that were ever asked for
     companies: pd.DataFrame  # by normalised name, those that were ever asked for; without an id: looked for in vain

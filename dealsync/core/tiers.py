@@ -9,20 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dealsync.core.assumptions import CLOCK_SKEW
+from dealsync.core.candidacy import MOST_CANDIDATES
 from dealsync.core.candidates import Hint, Issued
 from dealsync.core.desk import Desk
 from dealsync.core.evidence import HintKind
 from dealsync.core.leads import Leads
-from dealsync.core.models import Link, Money, Order, Tier
+from dealsync.core.models import Deal, Link, Money, Order, Tier
 from dealsync.core.payments import same_purchase
 from dealsync.core.plan import Review
 from dealsync.core.texts import format_money
 
 Verdict = Link | Review | None
 PAID_TWICE = "the same buyer paid the same amount for the same product before: paid twice?"
+PAID_BY_ANOTHER = "a deal of this checkout was paid by another order already: a second sale, or paid twice?"
 UNPAID_CHECKOUTS = (
-    "nobody is known by the buyer's e-mail, but a checkout for this product and amount was opened for a deal and not "
-    "paid: was it paid under another address?"
+    "nobody is known by the buyer's e-mail, but a checkout for this product was opened for a deal and not paid: was it "
+    "paid under another address?"
 )
 
 OPENED_FOR_IT = "a checkout with the buyer's e-mail was opened for it"
@@ -62,7 +64,7 @@ def claim(order: Order, hints: Iterable[Hint], leads: Leads, desk: Desk) -> Verd
         if hint.kind is not HintKind.CLAIM:
             continue
         found = leads.find(hint.lead_text)
-        if doubt := _unfit(order, hint):
+        if doubt := unfit(order, hint):
             desk.doubt(order, f"the {hint.told} for deal {hint.lead_text} was not believed: {doubt}")
         elif found.lead_id is None:
             desk.doubt(order, f"the {hint.told} names a deal that is not there: {found.words}")
@@ -77,39 +79,46 @@ def claim(order: Order, hints: Iterable[Hint], leads: Leads, desk: Desk) -> Verd
 
 
 def checkout(order: Order, issued: Iterable[Issued], leads: Leads, desk: Desk) -> Verdict:
-    """The one deal for which a checkout was open with this e-mail and variant, and with this price if it set one."""
+    """The one deal for which a checkout was open with this e-mail and variant, and with this price if it set one.
+
+    A deal that another payment holds makes it a question: the same thing paid twice, or another sale?
+    """
     named: dict[int, str] = {}
     for made in issued:
-        if not made.same_email or not _price_fits(order, made):
+        if not _price_fits(order, made):
             continue
         found = leads.find(made.lead_text)
         if found.lead_id is None:
             desk.doubt(order, f"checkout {made.checkout_id} names a deal that is not there: {found.words}")
             continue
         named.setdefault(found.lead_id, f"{_fits_words(order, made, desk)} {found.words}")
-    free = {lead_id: words for lead_id, words in named.items() if desk.is_free(lead_id, order)}
-    if named and not free and (twice := [i for i in named if same_purchase(order, desk.holder(i))]):
-        return desk.review(order, twice, PAID_TWICE, OPENED_FOR_IT)
+    if any(not desk.is_free(lead_id, order) for lead_id in named):
+        twice = any(same_purchase(order, desk.holder(lead_id)) for lead_id in named)
+        return desk.review(order, named, PAID_TWICE if twice else PAID_BY_ANOTHER, OPENED_FOR_IT)
+    if any(_is_over(desk.deals[lead_id], order, desk) for lead_id in named):
+        return desk.review(order, named, "the deal of this checkout was closed long before the payment", OPENED_FOR_IT)
     reason = "checkouts with the buyer's e-mail and this product were open for several deals"
-    return _only(order, free, Tier.CHECKOUT, reason, OPENED_FOR_IT, desk)
+    return _only(order, named, Tier.CHECKOUT, reason, OPENED_FOR_IT, desk)
 
 
-def unpaid_checkouts(order: Order, issued: Iterable[Issued], leads: Leads, desk: Desk) -> Verdict:
-    """For an order of nobody: deals that wait for exactly this payment, under another address. A person decides."""
-    waiting = []
-    for made in issued if desk.policy.asks_about_unpaid_checkouts else ():
-        if made.created_at < order.created_at - desk.policy.window:
-            continue
-        lead_id = leads.find(made.lead_text).lead_id
-        if lead_id is None or not desk.is_free(lead_id, order) or not (deal := desk.deals[lead_id]).is_open:
-            continue
-        in_currency = order.total.currency == desk.policy.account_currency
-        asked = in_currency and deal.price == order.total.whole
-        if asked if made.custom_price is None else _price_fits(order, made):
-            waiting.append(lead_id)
-    if not waiting:
+def unpaid_checkouts(order: Order, waiting: Sequence[Issued], leads: Leads, desk: Desk) -> Verdict:
+    """For an order of nobody: open deals with an unpaid checkout for this product. A person decides.
+
+    `waiting` holds the checkouts of the product, newest first.
+    """
+    if not desk.policy.asks_about_unpaid_checkouts:
         return None
-    return desk.review(order, waiting, UNPAID_CHECKOUTS, "a checkout for this product was opened for it and not paid")
+    found: dict[int, None] = {}
+    for made in waiting:
+        if made.created_at < order.created_at - desk.policy.window or len(found) > MOST_CANDIDATES:
+            break
+        was_open = made.was_open_at(order.created_at)
+        lead_id = leads.find(made.lead_text).lead_id if was_open else None
+        if lead_id is not None and desk.is_free(lead_id, order) and desk.deals[lead_id].is_open:
+            found[lead_id] = None
+    if not found:
+        return None
+    return desk.review(order, found, UNPAID_CHECKOUTS, "a checkout for this product was opened for it and not paid")
 
 
 def _only(order: Order, named: dict[int, str], tier: Tier, reason: str, known_by: str, desk: Desk) -> Verdict:
@@ -121,7 +130,8 @@ def _only(order: Order, named: dict[int, str], tier: Tier, reason: str, known_by
     return Link(order.id, lead_id, tier, words)
 
 
-def _unfit(order: Order, hint: Hint) -> str | None:
+def unfit(order: Order, hint: Hint) -> str | None:
+    """Return why a claim does not fit the order as we read it; None if it does."""
     if hint.order_identifier.casefold() != order.identifier.casefold():
         return "it does not know the identifier that only the receipt of this order has"
     if hint.variant_id and hint.variant_id != order.variant_id:
@@ -129,6 +139,10 @@ def _unfit(order: Order, hint: Hint) -> str | None:
     if hint.issued_at is not None and order.created_at < hint.issued_at - CLOCK_SKEW:
         return "its link was made after the payment"
     return None
+
+
+def _is_over(deal: Deal, order: Order, desk: Desk) -> bool:
+    return deal.closed_at is not None and not deal.is_open and deal.closed_at < order.created_at - desk.policy.window
 
 
 def _price_fits(order: Order, made: Issued) -> bool:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Engine, select
+from sqlalchemy import ColumnElement, Engine, Text, cast, func, literal_column, null, select
 from sqlalchemy.orm import DeclarativeBase
 
+from dealsync.core.assumptions import KOMMO_LIST_OVERLAP
 from dealsync.core.evidence import LEAD_ID_KEY, Claim, Event, HintKind, IssuedCheckout
 from dealsync.core.tables import CHECKOUT_COLUMNS, COMPANY_COLUMNS, CUSTOMER_COLUMNS, HINT_COLUMNS, MERGE_COLUMNS
 from dealsync.ledger.frames import frame
-from dealsync.ledger.tables import CheckoutRow, ClaimRow, CompanyRow, CustomerRow, EventRow, MergeRow
+from dealsync.ledger.tables import CheckoutRow, ClaimRow, CompanyRow, CustomerRow, EventRow, MergeRow, UtcTime
 from dealsync.ledger.upsert import chunks, insert, table_of
+
+MOST_CLAIMS = 10
+"""Orders that one claim link may name: a buyer can come back for each, but nobody can fill the table."""
 
 
 class Evidence:
@@ -27,26 +31,33 @@ class Evidence:
     def keep_event(self, event: Event, body: bytes, now: datetime) -> bool:
         """Store a verified webhook with its raw body; False when it was stored before."""
         row = {name: getattr(event, name) for name in Event.__slots__}
-        row |= {"custom": dict(event.custom), "body": body, "received_at": now}
+        row |= {"custom": dict(event.custom), "lead_text": event.custom.get(LEAD_ID_KEY)}
+        row |= {"body": body, "received_at": now}
         with self._engine.begin() as db:
             statement = insert(db, EventRow).values(row).on_conflict_do_nothing(index_elements=[EventRow.event_id])
             return bool(db.execute(statement).rowcount)
 
     def keep_claim(self, claim: Claim, now: datetime) -> bool:
-        """Store a claim; False when its link was used before, whatever order it names now."""
+        """Store a claim; False when its link named this order before, or was used for too many."""
         row = {name: getattr(claim, name) for name in Claim.__slots__} | {"claimed_at": now}
         with self._engine.begin() as db:
-            statement = insert(db, ClaimRow).values(row).on_conflict_do_nothing(index_elements=[ClaimRow.nonce])
-            return bool(db.execute(statement).rowcount)
+            used = db.scalar(select(func.count()).where(ClaimRow.nonce == claim.nonce)) or 0
+            if used >= MOST_CLAIMS:
+                return False
+            keys = [ClaimRow.nonce, ClaimRow.order_id, ClaimRow.order_identifier]
+            return bool(
+                db.execute(insert(db, ClaimRow).values(row).on_conflict_do_nothing(index_elements=keys)).rowcount
+            )
 
     def keep_checkouts(self, checkouts: Iterable[IssuedCheckout]) -> None:
         """Store checkouts as seen now."""
         rows = ({name: getattr(c, name) for name in IssuedCheckout.__slots__} for c in checkouts)
         self._keep(CheckoutRow, [row | {"custom": dict(row["custom"])} for row in rows])
 
-    def keep_merges(self, merges: Mapping[int, int | None]) -> None:
+    def keep_merges(self, merges: Mapping[int, int | None], now: datetime) -> None:
         """Store which deal took in which, by the id of the one that is gone; None if none is known to have."""
-        self._keep(MergeRow, [{"gone_id": g, "lead_id": s} for g, s in merges.items()])
+        rows = [{"gone_id": g, "lead_id": s, "first_sought_at": now, "sought_at": now} for g, s in merges.items()]
+        self._keep(MergeRow, rows, once={"first_sought_at"})
 
     def keep_countries(self, countries: Mapping[str, str], now: datetime) -> None:
         """Store customers' countries (ISO alpha-2, empty if not told) by customer id."""
@@ -56,16 +67,29 @@ class Evidence:
         """Store companies' ids by normalised name; None for one that was looked for in vain."""
         self._keep(CompanyRow, [{"name": n, "company_id": i, "updated_at": now} for n, i in companies.items()])
 
+    def company_ids(self, names: AbstractSet[str]) -> dict[str, int | None]:
+        """Return what is known of companies by normalised name."""
+        with self._engine.connect() as db:
+            columns = select(CompanyRow.name, CompanyRow.company_id)
+            found = [row for part in chunks(names) for row in db.execute(columns.where(CompanyRow.name.in_(part)))]
+        return {row.name: row.company_id for row in found}
+
     def hints(self) -> pd.DataFrame:
         """Return a row per webhook about an order or subscription, and per claim; `custom` is JSON, ids are texts."""
         events, claims = table_of(EventRow).c, table_of(ClaimRow).c
+        speaks = events.order_id.is_not(None) | events.subscription_id.is_not(None)
+        none: ColumnElement[str] = literal_column("''")
         told = select(
-            events.event_id, events.event_name, events.order_id, events.subscription_id, events.custom,
-            events.received_at,
-        ).where(events.order_id.is_not(None) | events.subscription_id.is_not(None))  # fmt: skip
+            literal_column(f"'{HintKind.EXPLICIT}'"), events.event_name, events.order_id, events.subscription_id,
+            events.lead_text, cast(events.custom, Text), none, none, cast(null(), UtcTime), events.received_at,
+        ).where(speaks)  # fmt: skip
+        claimed = select(
+            literal_column(f"'{HintKind.CLAIM}'"), none, claims.order_id, cast(null(), Text),
+            cast(claims.lead_id, Text), literal_column("'{}'"), claims.order_identifier, claims.variant_id,
+            claims.issued_at, claims.claimed_at,
+        )  # fmt: skip
         with self._engine.connect() as db:
-            rows = [_told(row) for row in db.execute(told.order_by(events.event_id))]
-            rows += [_claimed(row) for row in db.execute(select(*claims).order_by(claims.nonce))]
+            rows = [*db.execute(told.order_by(events.event_id)), *db.execute(claimed.order_by(claims.nonce))]
         columns = dict(zip(HINT_COLUMNS, zip(*rows, strict=True) if rows else [()] * len(HINT_COLUMNS), strict=True))
         return pd.DataFrame({name: _series(name, values) for name, values in columns.items()})
 
@@ -74,8 +98,11 @@ class Evidence:
         return self._frame(CheckoutRow, CHECKOUT_COLUMNS)
 
     def merges(self) -> pd.DataFrame:
-        """Return which deal took in which."""
-        return self._frame(MergeRow, MERGE_COLUMNS)
+        """Return which deal took in which. What was looked for in vain is settled once events cannot lag any more."""
+        columns = ["gone_id", "lead_id", "first_sought_at", "sought_at"]
+        found = self._frame(MergeRow, columns)
+        late = found["sought_at"] - found["first_sought_at"] >= KOMMO_LIST_OVERLAP
+        return found.assign(is_settled=found["lead_id"].notna() | late)[MERGE_COLUMNS]
 
     def customers(self) -> pd.DataFrame:
         """Return the customers that were asked for."""
@@ -85,35 +112,25 @@ class Evidence:
         """Return the companies that were looked for."""
         return self._frame(CompanyRow, COMPANY_COLUMNS)
 
-    def _keep(self, model: type[DeclarativeBase], rows: Iterable[Mapping[str, Any]]) -> None:
+    def _keep(
+        self, model: type[DeclarativeBase], rows: Iterable[Mapping[str, Any]], once: AbstractSet[str] = frozenset()
+    ) -> None:
+        """Insert or update; columns named in `once` keep what they had."""
         table = table_of(model)
+        key = list(table.primary_key.columns)
+        unique = {tuple(row[c.name] for c in key): row for row in rows}
         with self._engine.begin() as db:
-            for chunk in chunks(rows):
+            for chunk in chunks(unique.values()):
                 statement = insert(db, table).values(chunk)
-                fresh = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
-                db.execute(statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=fresh))
+                fresh = [c.name for c in table.columns if not c.primary_key and c.name not in once]
+                changed = {name: statement.excluded[name] for name in fresh}
+                db.execute(statement.on_conflict_do_update(index_elements=key, set_=changed))
 
     def _frame(self, model: type[DeclarativeBase], columns: Sequence[str]) -> pd.DataFrame:
         table = table_of(model)
         with self._engine.connect() as db:
             query = select(*(table.c[name] for name in columns)).order_by(*table.primary_key.columns)
             return frame(table, columns, db.execute(query).all())
-
-
-def _told(row: Any) -> tuple[Any, ...]:
-    """A webhook as a hint, in the order of HINT_COLUMNS."""
-    custom = {str(key): str(value) for key, value in row.custom.items()}
-    told = f"webhook {row.event_name} of {row.received_at:%Y-%m-%d %H:%M} UTC"
-    ids = (row.order_id, row.subscription_id, custom.get(LEAD_ID_KEY))
-    return (told, HintKind.EXPLICIT.value, *ids, json.dumps(custom, sort_keys=True), "", "", None, row.received_at)
-
-
-def _claimed(row: Any) -> tuple[Any, ...]:
-    told = f"visit to the claim link on {row.claimed_at:%Y-%m-%d %H:%M} UTC"
-    ids = (row.order_id, None, str(row.lead_id))
-    return (
-        told, HintKind.CLAIM.value, *ids, "{}", row.order_identifier, row.variant_id, row.issued_at, row.claimed_at,
-    )  # fmt: skip
 
 
 def _series(name: str, values: Sequence[Any]) -> pd.Series:

@@ -18,7 +18,7 @@ from dealsync.core.plan import Action, Doubt, Kind, Outcome, Plan, State, Unfini
 from dealsync.core.tables import LEDGER_COLUMNS, LINK_COLUMNS
 from dealsync.ledger.frames import frame
 from dealsync.ledger.links import keep_links
-from dealsync.ledger.reviews import keep_reviews
+from dealsync.ledger.reviews import decided_since, keep_reviews
 from dealsync.ledger.tables import LedgerEntry, LinkRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
@@ -33,15 +33,17 @@ class Journal:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def record(self, plan: Plan, run_id: str, now: datetime) -> tuple[Action, ...]:
+    def record(self, plan: Plan, run_id: str, now: datetime, *, since: datetime | None = None) -> tuple[Action, ...]:
         """Write down a plan before anything of it is sent; return the actions this run may send.
 
-        An action whose key another run has sent or done is left out.
+        An action whose key another run has sent or done is left out; so is what was planned for an order on which a
+        person decided at or after `since`: the plan may not know of it, the next one will.
         """
         with self._engine.begin() as db:
-            keep_links(db, plan.links, now)
-            keep_reviews(db, plan.reviews, now)
-            claimed = _claim(db, plan.actions, run_id, now)
+            decided = decided_since(db, since)
+            keep_links(db, [link for link in plan.links if link.order_id not in decided], now)
+            keep_reviews(db, plan.reviews, plan.scope, now)
+            claimed = _claim(db, [a for a in plan.actions if a.order_id not in decided], run_id, now)
         return tuple(action for action in plan.actions if action.key in claimed)
 
     def mark_sent(self, lead_ids: Mapping[str, int | None], now: datetime) -> None:

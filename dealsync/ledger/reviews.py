@@ -9,15 +9,15 @@ from enum import StrEnum
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Engine, Text, cast, exists, literal, select, update
+from sqlalchemy import Connection, Engine, exists, select, update
 
 from dealsync.core.models import Link, Tier
-from dealsync.core.plan import Candidate, Decision, Review, State
+from dealsync.core.plan import Candidate, Decision, Review, Scope, State
 from dealsync.core.tables import DECISION_COLUMNS
 from dealsync.errors import AlreadyDecided, AlreadyPlaced, UnknownReview
 from dealsync.ledger.frames import frame
 from dealsync.ledger.links import keep_links
-from dealsync.ledger.tables import DealRow, LedgerEntry, LinkRow, ReviewRow
+from dealsync.ledger.tables import DealRow, LedgerEntry, LinkRow, OrderRow, ReviewRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
 MOST_NAMED = 10
@@ -92,13 +92,21 @@ class Reviews:
             return _item(db.execute(select(table_of(ReviewRow)).where(ReviewRow.order_id == order_id)).one())
 
 
-def keep_reviews(db: Connection, reviews: Sequence[Review], now: datetime) -> None:
+def decided_since(db: Connection, since: datetime | None) -> frozenset[str]:
+    """Return the orders on which a person decided at or after a time; none without one."""
+    if since is None:
+        return frozenset()
+    return frozenset(db.scalars(select(ReviewRow.order_id).where(ReviewRow.decided_at >= since)))
+
+
+def keep_reviews(db: Connection, reviews: Sequence[Review], scope: Scope | None, now: datetime) -> None:
     """Write down the reviews of a plan: they are open, the others settled themselves; decided ones stay decided.
 
-    Unless the deal that was decided on is gone: then the question is open again.
+    Unless the deal that the payment was counted on is gone: then the question is open again. Reviews of orders outside
+    the plan's scope stay as they are.
     """
-    decided_on = exists().where(
-        literal("lead:") + cast(DealRow.lead_id, Text) == ReviewRow.decision, DealRow.is_deleted.is_(True)
+    is_gone = exists().where(
+        LinkRow.order_id == ReviewRow.order_id, DealRow.lead_id == LinkRow.lead_id, DealRow.is_deleted.is_(True)
     )
     for review in reviews:
         row = {
@@ -111,16 +119,20 @@ def keep_reviews(db: Connection, reviews: Sequence[Review], now: datetime) -> No
             order_id=review.order_id, first_seen_at=now, state=ReviewState.OPEN.value, **row
         )
         opened = row | {"state": ReviewState.OPEN.value, "decision": None, "decided_by": None, "decided_at": None}
-        undecided = (ReviewRow.state != ReviewState.RESOLVED.value) | decided_on
+        undecided = (ReviewRow.state != ReviewState.RESOLVED.value) | is_gone
         db.execute(statement.on_conflict_do_update(index_elements=[ReviewRow.order_id], set_=opened, where=undecided))
-    gone = _open_ids(db) - {review.order_id for review in reviews}
+    gone = _open_ids(db, scope) - {review.order_id for review in reviews}
     for ids in chunks(sorted(gone)):
         settled = update(ReviewRow).where(ReviewRow.order_id.in_(ids)).where(ReviewRow.state == ReviewState.OPEN.value)
         db.execute(settled.values(state=ReviewState.SETTLED.value, last_seen_at=now))
 
 
-def _open_ids(db: Connection) -> set[str]:
-    return set(db.scalars(select(ReviewRow.order_id).where(ReviewRow.state == ReviewState.OPEN.value)))
+def _open_ids(db: Connection, scope: Scope | None = None) -> set[str]:
+    query = select(ReviewRow.order_id).where(ReviewRow.state == ReviewState.OPEN.value)
+    if scope is not None:
+        mine = (OrderRow.store_id.in_(scope.store_ids), OrderRow.test_mode.is_(scope.test_mode))
+        query = query.where(exists().where(OrderRow.order_id == ReviewRow.order_id, *mine))
+    return set(db.scalars(query))
 
 
 def _ensure_without_deal(db: Connection, order_id: str) -> None:

@@ -199,6 +199,8 @@ class MergeRow(Base):
 
     gone_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     lead_id: Mapped[int | None]  # the survivor; empty if none was found
+    first_sought_at: Mapped[datetime]
+    sought_at: Mapped[datetime]
 
 
 # --- evidence: what may tell which deal a payment belongs to ---------------------------------------------------
@@ -218,18 +220,19 @@ class EventRow(Base):
     store_id: Mapped[str | None]
     test_mode: Mapped[bool]
     custom: Mapped[dict[str, Any]]  # custom data: key -> text
+    lead_text: Mapped[str | None]  # what it gives as the deal's id; may be no id at all
     body: Mapped[bytes]
     received_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class ClaimRow(Base):
-    """A buyer came back through the claim link of a checkout. The first visit counts."""
+    """A buyer came back through the claim link of a checkout. For each order the first visit counts."""
 
     __tablename__ = "claims"
 
     nonce: Mapped[str] = mapped_column(String(64), primary_key=True)  # one a link
-    order_id: Mapped[str] = mapped_column(index=True)
-    order_identifier: Mapped[str]
+    order_id: Mapped[str] = mapped_column(String(64), primary_key=True, index=True)
+    order_identifier: Mapped[str] = mapped_column(String(64), primary_key=True)
     lead_id: Mapped[int]
     variant_id: Mapped[str]
     issued_at: Mapped[datetime]

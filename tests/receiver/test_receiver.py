@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from dealsync.config import ClaimSection
 from dealsync.core.claims import ClaimToken, claim_url
 from dealsync.ledger.database import open_database
-from dealsync.ledger.evidence import Evidence
+from dealsync.ledger.evidence import MOST_CLAIMS, Evidence
 from dealsync.receiver.app import Parts, make_app
 from dealsync.receiver.lemon_squeezy import LARGEST_BODY
 from dealsync.receiver.page import Look, Page
@@ -123,12 +123,14 @@ async def test_claim__thanks_the_buyer_and_stores_what_the_link_says(client: htt
     assert Evidence(engine).hints()[columns].values.tolist() == [["claim", "17", "31", RECEIPT, "77"]]
 
 
-async def test_claim__a_link_claims_once_and_a_later_visitor_is_thanked_again(
+async def test_claim__a_link_claims_an_order_once_few_orders_in_all_and_every_visitor_is_thanked(
     client: httpx.AsyncClient, engine: Engine
 ) -> None:
-    pages = [await client.get(visit(order_id)) for order_id in ("17", "17", "18")]
-    assert [page.status_code for page in pages] == [200, 200, 200]
-    assert list(Evidence(engine).hints()["order_id"]) == ["17"]
+    pages = [await client.get(visit(str(order_id))) for order_id in (17, 17, 18, *range(100, 200))]
+    assert {page.status_code for page in pages} == {200}
+    claimed = list(Evidence(engine).hints()["order_id"])
+    assert (len(claimed), sorted(claimed)[:2]) == (MOST_CLAIMS, ["100", "101"])
+    assert claimed.count("17") == 1
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,11 @@ class Kommo:
         pages = self._pages("/companies", "companies", {"query": text}, normalise.company)
         return [company async for page in pages for company in page]
 
+    async def has_company(self, company_id: int) -> bool:
+        """Whether a company is there."""
+        pages = self._pages("/companies", "companies", {"filter[id][]": [company_id]}, normalise.company)
+        return any(found == company_id for found, _ in [company async for page in pages for company in page])
+
     async def newest_companies(self) -> AsyncIterator[list[tuple[int, str]]]:
         """Yield pages of companies, newest ids first, read without any filter."""
         async for page in self._pages("/companies", "companies", {"order[id]": "desc"}, normalise.company):

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from dealsync.apis.border import Text, Wire, parse
 from dealsync.apis.lemonsqueezy.normalise import Id
@@ -22,29 +22,46 @@ from dealsync.errors import UnexpectedAnswer
 LONGEST_ID = 100
 
 
+def _or_none(value: object, read: ValidatorFunctionWrapHandler) -> Any:
+    """A verified event is never lost for a part that cannot be read: that part is then not known."""
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+def _custom(value: object) -> object:
+    found = custom_texts(value)
+    return found if isinstance(found, dict) else {}
+
+
+Lenient = WrapValidator(_or_none)
+LenientId = Annotated[Id | None, Lenient]
+
+
 class _Meta(Wire):
-    event_name: Text
-    webhook_id: Text = ""
-    test_mode: bool | None = None
-    custom_data: Annotated[dict[str, str], BeforeValidator(custom_texts)] = {}  # noqa: RUF012 - pydantic copies defaults
+    event_name: Annotated[Text | None, Lenient] = None
+    webhook_id: Annotated[Text | None, Lenient] = None
+    test_mode: Annotated[bool | None, Lenient] = None
+    custom_data: Annotated[dict[str, str], BeforeValidator(_custom)] = {}  # noqa: RUF012 - pydantic copies defaults
 
 
 class _Attributes(Wire):
-    store_id: Id | None = None
-    order_id: Id | None = None
-    subscription_id: Id | None = None
-    test_mode: bool | None = None
+    store_id: LenientId = None
+    order_id: LenientId = None
+    subscription_id: LenientId = None
+    test_mode: Annotated[bool | None, Lenient] = None
 
 
 class _Data(Wire):
-    type: Text
-    id: Id
-    attributes: _Attributes = _Attributes()
+    type: Annotated[Text | None, Lenient] = None
+    id: LenientId = None
+    attributes: Annotated[_Attributes | None, Lenient] = None
 
 
 class _Body(Wire):
-    meta: _Meta
-    data: _Data
+    meta: Annotated[_Meta | None, Lenient] = None
+    data: Annotated[_Data | None, Lenient] = None
 
 
 def is_signed(body: bytes, signature: str, secrets: Sequence[str]) -> bool:
@@ -57,22 +74,23 @@ def is_signed(body: bytes, signature: str, secrets: Sequence[str]) -> bool:
 
 
 def read_event(body: bytes) -> Event:
-    """Return the event of a verified body. Raises UnexpectedAnswer, which shows nothing of the content.
+    """Return the event of a verified body. Raises UnexpectedAnswer for what is no JSON object, and shows nothing of it.
 
-    Events and types that nobody knows are read, too; they speak of no order. The same event sent again has the same
-    id: the one of its `meta`, else a digest of the body.
+    Events and types that nobody knows are read, too, as far as they can be; they speak of no order. The same event
+    sent again has the same id: the one of its `meta`, else a digest of the body.
     """
     wire = parse(_Body, _json(body), "the webhook")
-    meta, data = wire.meta, wire.data
-    test_mode = data.attributes.test_mode if meta.test_mode is None else meta.test_mode
+    meta, data = wire.meta or _Meta(), wire.data or _Data()
+    about = data.attributes or _Attributes()
+    test_mode = about.test_mode if meta.test_mode is None else meta.test_mode
     return Event(
-        event_id=meta.webhook_id[:LONGEST_ID] or f"sha256:{hashlib.sha256(body).hexdigest()}",
-        event_name=meta.event_name,
-        object_type=data.type,
-        object_id=data.id,
-        order_id=data.id if data.type == "orders" else data.attributes.order_id,
-        subscription_id=data.id if data.type == "subscriptions" else data.attributes.subscription_id,
-        store_id=data.attributes.store_id,
+        event_id=(meta.webhook_id or "")[:LONGEST_ID] or f"sha256:{hashlib.sha256(body).hexdigest()}",
+        event_name=meta.event_name or "",
+        object_type=data.type or "",
+        object_id=data.id or "",
+        order_id=data.id if data.type == "orders" else about.order_id,
+        subscription_id=data.id if data.type == "subscriptions" else about.subscription_id,
+        store_id=about.store_id,
         test_mode=bool(test_mode),
         custom=meta.custom_data,
     )

@@ -315,7 +315,7 @@ def test_plan__a_task_that_was_not_sent_is_sent_by_a_later_run_unless_its_deal_i
     assert keys(planned(rest, Unfinished((task,))))["order:17:flag:amount"] == task
     assert "order:17:flag:amount" not in keys(planned(rest))
     gone = replace(rest, deals=(replace(rest.deal(31), is_deleted=True),))
-    assert list(keys(planned(gone, Unfinished((task,))))) == ["order:17:review"]
+    assert list(keys(planned(gone, Unfinished((task,))))) == ["order:17:review:deleted"]
 
 
 def test_plan__a_change_in_doubt_is_not_planned_again() -> None:

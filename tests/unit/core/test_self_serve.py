@@ -111,7 +111,6 @@ def test_company__is_looked_for_then_made_once_and_shared_by_those_who_name_it()
     )
     assert planned(world).questions.company_names == {"acme gmbh"}
     plan = planned(replace(world, companies=(("acme gmbh", None),)))
-    assert plan.questions.company_names == frozenset()
     assert [a.change for a in plan.actions if a.kind is Kind.CREATE_COMPANY] == [NewCompany("Acme GmbH", 501)]
     assert {deal_of(plan, i).company_key for i in ("17", "18")} == {"order:17:company"}
 

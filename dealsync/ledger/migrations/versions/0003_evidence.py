@@ -51,6 +51,8 @@ def _evidence() -> None:
         "merges",
         sa.Column("gone_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("lead_id", sa.BigInteger(), nullable=True),
+        sa.Column("first_sought_at", TIME, nullable=False),
+        sa.Column("sought_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("gone_id"),
     )
     op.create_table(
@@ -60,6 +62,7 @@ def _evidence() -> None:
         *(sa.Column(name, sa.Text(), nullable=True) for name in ("order_id", "subscription_id", "store_id")),
         sa.Column("test_mode", sa.Boolean(), nullable=False),
         sa.Column("custom", sa.JSON(), nullable=False),
+        sa.Column("lead_text", sa.Text(), nullable=True),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("received_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("event_id"),
@@ -67,12 +70,12 @@ def _evidence() -> None:
     op.create_table(
         "claims",
         sa.Column("nonce", sa.String(length=64), nullable=False),
-        *(sa.Column(name, sa.Text(), nullable=False) for name in ("order_id", "order_identifier")),
+        *(sa.Column(name, sa.String(length=64), nullable=False) for name in ("order_id", "order_identifier")),
         sa.Column("lead_id", sa.BigInteger(), nullable=False),
         sa.Column("variant_id", sa.Text(), nullable=False),
         sa.Column("issued_at", TIME, nullable=False),
         sa.Column("claimed_at", TIME, nullable=False),
-        sa.PrimaryKeyConstraint("nonce"),
+        sa.PrimaryKeyConstraint("nonce", "order_id", "order_identifier"),
     )
     op.create_table(
         "checkouts",

@@ -60,6 +60,8 @@ def test_order__of_a_recorded_list() -> None:
         identifier="08caeb7e-3c21-4e8a-a0bb-4cbf3e2659cf",
         customer_id="1584868",
         product_id="166175",
+        subtotal_minor=999,
+        tax_minor=200,
     )
     assert [(o.id, o.number, o.total, o.product_name) for o in (gold, silver)] == [
         ("1541086", 2, Money(2400, "GBP"), "SaaS Gold Plan"),
