@@ -8,6 +8,7 @@ import pytest
 
 from dealsync.core.match import Matches, match
 from dealsync.core.models import Link, OrderStatus, Tier
+from dealsync.core.plan import Question
 from tests.builders import (
     LOST,
     NOW,
@@ -343,3 +344,74 @@ def test_stores__orders_of_every_configured_store_are_placed_and_those_of_others
 def test_checkout__a_payment_that_was_refunded_since_has_a_deal_all_the_same() -> None:
     refunded = order(status=OrderStatus.REFUNDED, refunded=49000)
     assert link_of(matched(World((refunded,), (ELSEWHERE,), checkouts=(checkout(40),)))) == (40, Tier.CHECKOUT)
+
+
+# --- what comes late -------------------------------------------------------------------------------------------
+
+
+COUNTED = World(
+    (order(identifier=RECEIPT),), (deal(31, status_id=WON, fields={"order_id": "17"}), ELSEWHERE), (contact(),),
+    links=(Link("17", 31, Tier.CONTACT, "x"),),
+)  # fmt: skip
+
+
+def test_ledger__a_claim_that_comes_later_and_names_another_deal_is_for_a_person() -> None:
+    matches = matched(replace(COUNTED, hints=(claim(40),)))
+    assert [(r.candidates, r.question) for r in matches.reviews] == [((31, 40), Question.CONTRADICTED)]
+
+
+def test_ledger__a_late_claim_that_does_not_fit_the_order_contradicts_nothing_and_is_reported() -> None:
+    matches = matched(replace(COUNTED, hints=(claim(40, variant_id="99"),)))
+    assert (matches.reviews, "was not believed" in doubts(matches)[0]) == ((), True)
+
+
+def test_ledger__a_late_webhook_that_names_an_unknown_deal_is_asked_about_and_reported() -> None:
+    matches = matched(replace(COUNTED, hints=(webhook(99),)))
+    assert (set(matches.questions.lead_ids), len(doubts(matches)), matches.reviews) == ({99}, 1, ())
+
+
+def test_contradiction__is_settled_by_the_order_id_in_the_field_of_the_right_deal() -> None:
+    right = replace(ELSEWHERE, fields={"order_id": "#17"})
+    matches = matched(replace(COUNTED, deals=(COUNTED.deals[0], right), hints=(webhook(40),)))
+    assert (link_of(matches), matches.reviews) == ((40, Tier.FIELD), ())
+    assert list(matches.links["lead_id"]) == [40]
+
+
+@pytest.mark.parametrize("decision", ["new", "dismissed"])
+def test_decision__is_asked_again_when_the_deal_of_the_payment_was_deleted_since(decision: str) -> None:
+    gone = World(
+        (order(),), (deal(31, is_deleted=True),), links=(Link("17", 31, Tier.SELF_SERVE, "x"),),
+        decisions=(("17", decision),),
+    )  # fmt: skip
+    assert [r.question for r in matched(gone).reviews] == [Question.DELETED]
+
+
+@pytest.mark.parametrize("decision", ["new", "dismissed"])
+def test_decision__a_person_who_writes_the_order_id_into_a_deal_has_the_last_word(decision: str) -> None:
+    marked = deal(32, fields={"order_id": "17"})
+    world = World((order(),), (deal(31), marked), (contact(),), decisions=(("17", decision),))
+    assert (link_of(matched(world)), matched(world).self_serve) == ((32, Tier.FIELD), ())
+
+
+def test_checkout__of_a_deal_that_was_closed_long_ago_is_for_a_person() -> None:
+    over = replace(deal(40, contacts=(), status_id=WON), closed_at=NOW - timedelta(days=400))
+    world = World((order(),), (over,), checkouts=(checkout(40, created_at=NOW - timedelta(days=410)),))
+    assert "closed long before" in matched(world).reviews[0].reason
+
+
+def test_merge__that_was_looked_for_too_early_is_looked_for_again() -> None:
+    world = World((order(),), (deal(32, is_deleted=True),), hints=(webhook(32),), merges=((32, None),))
+    tables = world.tables()
+    early = replace(tables, merges=tables.merges.assign(is_settled=False))
+    assert match(early, policy(), NOW).questions.gone_lead_ids == {32}
+    assert matched(world).questions.gone_lead_ids == frozenset()
+
+
+def test_match__many_orders_and_many_checkouts_are_not_compared_one_by_one() -> None:
+    """3,000 strangers buy what 1,000 open checkouts sell: pairs would be three million."""
+    orders = tuple(order(i, user_email=f"s{i}@example.net", created_at=NOW - timedelta(hours=2)) for i in range(3000))
+    deals = tuple(deal(10_000 + i, contacts=()) for i in range(1000))
+    issued = tuple(checkout(10_000 + i, email=f"c{i}@example.com") for i in range(1000))
+    matches = matched(World(orders, deals, checkouts=issued))
+    assert len(matches.reviews) == 3000
+    assert {len(review.candidates) for review in matches.reviews} == {10}

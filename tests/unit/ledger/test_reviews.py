@@ -2,20 +2,21 @@
 
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import Engine, select, update
 
 from dealsync.core.models import Link, Tier
-from dealsync.core.plan import Action, Candidate, Decision, Kind, NewDeal, Outcome, Plan, Review, State
+from dealsync.core.plan import Action, Candidate, Decision, Kind, NewDeal, Outcome, Plan, Review, Scope, State
 from dealsync.core.tables import DECISION_COLUMNS
 from dealsync.errors import AlreadyDecided, AlreadyPlaced, UnknownReview
 from dealsync.ledger.journal import Journal
 from dealsync.ledger.mirror import Mirror
 from dealsync.ledger.reviews import ReviewItem, Reviews, ReviewState
 from dealsync.ledger.tables import LedgerEntry, ReviewRow
-from tests.builders import NOW, deal
+from tests.builders import NOW, STORE, WON, deal, order
 
 LATER = NOW + timedelta(hours=1)
 MUCH_LATER = NOW + timedelta(days=1)
@@ -316,3 +317,23 @@ def test_links__a_run_that_planned_before_does_not_undo_what_a_person_decided(en
     Mirror(engine).mark_deals_deleted([32])
     record(engine, links=planned_before, at=MUCH_LATER)
     assert links(engine) == [("17", 31, "contact")]
+
+
+def test_reviews__a_plan_settles_only_those_that_it_looked_at(engine: Engine) -> None:
+    Mirror(engine).keep_orders([order(17), order(18, test_mode=True), order(19, store_id="4102")])
+    record(engine, review(17), review(18), review(19))
+    live = Plan(scope=Scope(frozenset({STORE}), test_mode=False))
+    Journal(engine).record(live, "run-2", LATER)
+    assert states(engine) == {"17": ReviewState.SETTLED, "18": ReviewState.OPEN, "19": ReviewState.OPEN}
+
+
+def test_record__leaves_out_what_was_planned_before_a_person_decided(engine: Engine) -> None:
+    Mirror(engine).keep_deals([deal(31), deal(32)])
+    record(engine, review(17, 31, 32))
+    Reviews(engine).resolve("17", 32, decided_by="ann", now=LATER)
+    made = Action("order:17:deal", Kind.CREATE_DEAL, "order:17", None, "r", "e", NewDeal("x", 1, WON, None, None, {}))
+    other = replace(made, key="order:18:deal", source="order:18")
+    plan = Plan(actions=(made, other), links=(Link("17", 31, Tier.CONTACT, "x"),))
+    sent = Journal(engine).record(plan, "run-2", MUCH_LATER, since=NOW)
+    assert [action.key for action in sent] == ["order:18:deal"]
+    assert links(engine) == [("17", 32, "person")]
