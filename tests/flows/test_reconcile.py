@@ -193,7 +193,7 @@ def test_reconcile__a_deal_that_a_person_deleted_is_not_made_again(accounts: Acc
     (lead,) = accounts.kommo()["leads"]
     accounts.delete(lead["id"])
     report = accounts.run()
-    assert [a.key for a in report.plan.actions] == ["order:500001:review"]
+    assert [a.key for a in report.plan.actions] == ["order:500001:review:deleted"]
     assert [task["entity_id"] for task in accounts.kommo()["tasks"]] == [None]
     assert accounts.run().plan.actions == ()
     assert "deleted" in report.plan.reviews[0].reason
