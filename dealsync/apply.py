@@ -17,6 +17,7 @@ from dealsync.core.batches import batches
 from dealsync.core.models import Contact, Deal, normal_email, normal_name
 from dealsync.core.plan import (
     Action,
+    CompleteTask,
     DealChange,
     Doubt,
     Kind,
@@ -78,6 +79,7 @@ async def apply_actions(run: Run, actions: Sequence[Action]) -> list[Outcome]:
     outcomes += await _change_deals(run, actions)
     outcomes += await _write(run, actions, Kind.NOTE, lead_ids)
     outcomes += await _write(run, actions, Kind.TASK, lead_ids)
+    outcomes += await _complete_tasks(run, actions)
     return outcomes
 
 
@@ -177,6 +179,28 @@ async def _write(run: Run, actions: Sequence[Action], kind: Kind, lead_ids: Mapp
             parcels.append(Parcel(action.key, render.task(lead_id, action.change, action.key), (action,), lead_id))
     create = run.kommo.create_notes if kind is Kind.NOTE else run.kommo.create_tasks
     return _outcomes(await _deliver(run, parcels, _creating(create), f"{kind}s"))
+
+
+async def _complete_tasks(run: Run, actions: Sequence[Action]) -> list[Outcome]:
+    """Tick off tasks of ours that are still open; people may have done so, or deleted them."""
+    wanted = {a.change.task_key: a for a in actions if isinstance(a.change, CompleteTask)}
+    task_ids = run.store.journal.result_ids(wanted)
+    still_open = await run.kommo.open_tasks(task_ids.values()) if task_ids else set()
+    parcels: list[Parcel] = []
+    done: list[Parcel] = []
+    for key, task_id in task_ids.items():
+        if isinstance((action := wanted[key]).change, CompleteTask):
+            body = render.completed_task(task_id, action.change)
+            parcel = Parcel(str(task_id), body, (action,), action.lead_id)
+            (parcels if task_id in still_open else done).append(parcel)
+    nothing_left = [(parcel, Result(State.APPLIED)) for parcel in done]
+    _record(run, nothing_left)
+
+    async def call(batch: Sequence[Parcel]) -> Results:
+        times = await run.kommo.update_tasks([p.body for p in batch])
+        return {str(task_id): Result(State.APPLIED, task_id, at) for task_id, at in times.items()}
+
+    return _outcomes([*nothing_left, *await _deliver(run, parcels, call, "tasks that are done")])
 
 
 def _hangs_on_nothing(action: Action) -> bool:

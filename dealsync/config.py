@@ -198,18 +198,25 @@ Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
 def _is_link(value: str) -> str:
-    if value and not re.match(r"https://[^\s]+$|http://(127\.0\.0\.1|localhost)(:[0-9]+)?(/[^\s]*)?$", value):
+    if value and not re.match(r"https://[^\s/]\S*$|http://(127\.0\.0\.1|localhost)(:[0-9]+)?(/[^\s]*)?$", value):
         raise ValueError("is not an address that starts with https://")
     return value.rstrip("/")
 
 
+def _is_origin(value: str) -> str:
+    if re.search(r"[?#@]", value):
+        raise ValueError("is not a bare address, such as https://deals.example.com: links are made by adding to it")
+    return value
+
+
 Link = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_is_link)]
+Origin = Annotated[Link, AfterValidator(_is_origin)]
 
 
 class ReceiverSection(_Section):
     """Where the receiver can be reached from outside."""
 
-    url: Link = ""
+    url: Origin = ""
 
 
 class ClaimSection(_Section):

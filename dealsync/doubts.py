@@ -48,12 +48,14 @@ async def look_up(run: Run, doubts: Sequence[Doubt]) -> Settled:
     actions = [d.action for d in doubts]
     since = min((d.sent_at for d in doubts), default=utc_now()) - CLOCK_SKEW
     outcomes = [
-        *await _companies(run, _of(actions, Kind.CREATE_COMPANY)),
+        *await _companies(run, _of(actions, Kind.CREATE_COMPANY), since),
         *await _contacts(run.kommo, _of(actions, Kind.CREATE_CONTACT), since),
         *await _new_deals(run, [a for a in actions if a.lead_id is None and _makes_deal(a)], since),
         *await _changes(run, [a for a in actions if a.lead_id is not None and isinstance(a.change, DealChange)]),
         *await _texts(_of(actions, Kind.NOTE), run.kommo.notes_of),
         *await _texts(_of(actions, Kind.TASK), run.kommo.tasks_of),
+        # Ticked off or not: the next run looks, and does it if need be.
+        *(_outcome(a, result_id=None, lead_id=a.lead_id) for a in _of(actions, Kind.COMPLETE)),
         *await _loose_tasks(run.kommo, _of(actions, Kind.TASK), since),
     ]
     made = {o.key: o.lead_id for o in outcomes if o.state is State.APPLIED}
@@ -83,17 +85,15 @@ def _makes_deal(action: Action) -> bool:
     return isinstance(action.change, NewDeal | DealChange)
 
 
-async def _companies(run: Run, actions: Sequence[Action]) -> list[Outcome]:
+async def _companies(run: Run, actions: Sequence[Action], since: datetime) -> list[Outcome]:
     """Companies by their names, among the newest: the search may not know them yet."""
+    if not actions:
+        return []
+    newest = await run.kommo.newest_companies(since=since)
+    ids = {normal_name(company.name): company.company_id for company in newest}
     wanted = {a.key: normal_name(a.change.name) for a in actions if isinstance(a.change, NewCompany)}
-    found: dict[str, int] = {}
-    if wanted:
-        async for page in run.kommo.newest_companies():
-            found |= {normal_name(name): company_id for company_id, name in page}
-            if found.keys() >= set(wanted.values()):
-                break
-        run.store.evidence.keep_companies({n: i for n, i in found.items() if n in wanted.values()}, utc_now())
-    return [_outcome(a, result_id=found.get(wanted[a.key])) for a in actions]
+    run.store.evidence.keep_companies({name: ids[name] for name in wanted.values() if name in ids}, utc_now())
+    return [_outcome(a, result_id=ids.get(wanted[a.key])) for a in actions]
 
 
 async def _contacts(kommo: Kommo, actions: Sequence[Action], since: datetime) -> list[Outcome]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
+from dealsync.apis.kommo.normalise import Company
 from dealsync.apis.lemonsqueezy.client import Pages
 from dealsync.apis.lemonsqueezy.pages import Dated
 from dealsync.checkouts import issued
@@ -248,15 +249,24 @@ async def read_countries(run: Run, customer_ids: AbstractSet[str]) -> None:
 async def read_companies(run: Run, names: AbstractSet[str]) -> None:
     """Look for companies by their normalised names; of several with one name the oldest counts.
 
-    The search lags: one that we know is kept as long as it is there.
+    The search lags: one that we know is kept as long as it is there. A name that Kommo will not search for counts as
+    not there: no buyer's text may hold up a run.
     """
     known = {name: company_id for name, company_id in run.store.evidence.company_ids(names).items() if company_id}
     for name in sorted(names):
-        hits = [company_id for company_id, found in await run.kommo.companies(name) if normal_name(found) == name]
+        hits = [c.company_id for c in await _search(run, name) if normal_name(c.name) == name]
         if not hits and name in known and await run.kommo.has_company(known[name]):
             hits = [known[name]]
         run.store.evidence.keep_companies({name: min(hits, default=None)}, utc_now())
         run.companies_sought.add(name)
+
+
+async def _search(run: Run, name: str) -> list[Company]:
+    try:
+        return await run.kommo.companies(name)
+    except Rejected as error:
+        run.remarks.append(f"Kommo did not look for a company that a buyer named ({error}); it counts as not there.")
+        return []
 
 
 async def _poll_contacts(run: Run, reach: Reach) -> int:

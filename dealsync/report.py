@@ -34,6 +34,7 @@ KIND_WORDS = {
     "create-deal": "deals created",
     "note": "notes written",
     "task": "tasks set",
+    "complete": "tasks ticked off",
 }
 MARKDOWN_ROWS = 500
 """Rows that the Prefect UI is given; the JSON has them all."""

@@ -25,7 +25,7 @@ LONGEST_ORDER_ID = 18
 
 @dataclass(frozen=True, slots=True)
 class ClaimToken:
-    """What a claim link is signed for. `nonce` is its own: a link claims once."""
+    """What a claim link is signed for. `nonce` is its own: a link claims an order once."""
 
     nonce: str
     lead_id: int

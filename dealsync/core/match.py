@@ -133,6 +133,7 @@ def _guessed(order: Order, asked: InQuestion, leads: Leads, desk: Desk) -> Verdi
     return (
         tiers.checkout(order, issued, leads, desk)
         or by_contact(order, asked.by_contact.get(order.id, ()), desk)
+        or tiers.doubtful_claim(order, asked.hints.get(order.id, ()), leads, desk)
         or tiers.unpaid_checkouts(order, asked.waiting.get(sold, ()), leads, desk)
     )
 

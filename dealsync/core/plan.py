@@ -26,6 +26,7 @@ class Kind(StrEnum):
     TAG = "tag"
     NOTE = "note"
     TASK = "task"
+    COMPLETE = "complete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,16 @@ class Task:
     type: Literal["task"] = "task"
 
 
-Change = DealChange | NewCompany | NewContact | NewDeal | Note | Task
+@dataclass(frozen=True, slots=True)
+class CompleteTask:
+    """A task of ours that is not needed any more: what it asked for has happened."""
+
+    task_key: str  # the idempotency key under which it was set
+    result: str
+    type: Literal["complete-task"] = "complete-task"
+
+
+Change = DealChange | NewCompany | NewContact | NewDeal | Note | Task | CompleteTask
 
 
 @dataclass(frozen=True, slots=True)

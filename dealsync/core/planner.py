@@ -13,7 +13,21 @@ from dealsync.core import texts
 from dealsync.core.candidates import deals_of
 from dealsync.core.diff import differing, drift, sales
 from dealsync.core.match import Matches, match
-from dealsync.core.plan import REVIEW_EFFECT, Action, Kind, Plan, Refusal, Review, Scope, Seen, Task, Unfinished
+from dealsync.core.payments import in_scope
+from dealsync.core.plan import (
+    REVIEW_EFFECT,
+    Action,
+    CompleteTask,
+    Kind,
+    Plan,
+    Refusal,
+    Review,
+    Scope,
+    Seen,
+    State,
+    Task,
+    Unfinished,
+)
 from dealsync.core.policy import Policy
 from dealsync.core.rules import Case, decide
 from dealsync.core.self_serve import self_serve
@@ -42,6 +56,7 @@ def make_plan(tables: Tables, policy: Policy, now: datetime, unfinished: Unfinis
     alone = self_serve(matches.self_serve, tables, policy, states, unfinished, now)
     actions += alone.actions
     actions += _review_tasks(matches.reviews, tables, policy, states, now)
+    actions += _settled_questions(matches.reviews, tables, states, policy)
     actions += _resumed(unfinished.actions, actions, matches)
     in_mode = tables.orders["test_mode"] == policy.test_mode
     return Plan(
@@ -101,6 +116,23 @@ def _review_tasks(
         task = Task(text, now + policy.task_due, owner, on_deal=deal is not None)
         lead_id = deal.lead_id if deal else None
         yield Action(review.key, Kind.TASK, f"order:{order.id}", lead_id, review.reason, "a person must place it", task)
+
+
+def _settled_questions(
+    reviews: Iterable[Review], tables: Tables, states: Mapping[str, str], policy: Policy
+) -> Iterable[Action]:
+    """The tasks about payments that nobody asks any more: placed since, or decided by a person."""
+    asked = {review.key for review in reviews}
+    tasks = tables.ledger[(tables.ledger["kind"] == Kind.TASK) & (tables.ledger["state"] == State.APPLIED)]
+    mine = in_scope(tables.orders, policy)["order_id"]
+    tasks = tasks[tasks["order_id"].isin(mine)]
+    for key, order_id, deal in zip(tasks["idempotency_key"], tasks["order_id"], tasks["lead_id"], strict=True):
+        source, lead_id = f"order:{order_id}", None if pd.isna(deal) else int(deal)
+        is_question = key.startswith(f"{source}:{REVIEW_EFFECT}")
+        if is_question and key not in asked and f"{key}:done" not in states:
+            done = CompleteTask(key, "Decided: nobody needs to place this payment any more.")
+            reason = "what the task asked for was decided"
+            yield Action(f"{key}:done", Kind.COMPLETE, source, lead_id or None, reason, reason, done)
 
 
 def _resumed(unfinished: Iterable[Action], planned: Iterable[Action], matches: Matches) -> list[Action]:

@@ -78,6 +78,17 @@ def claim(order: Order, hints: Iterable[Hint], leads: Leads, desk: Desk) -> Verd
     return _only(order, named, Tier.CLAIM, reason, "the buyer came back through its claim link", desk)
 
 
+def doubtful_claim(order: Order, hints: Iterable[Hint], leads: Leads, desk: Desk) -> Verdict:
+    """For an order of nobody: deals whose claim link was opened with this very receipt, though it does not fit."""
+    knew_the_receipt = (h for h in hints if h.kind is HintKind.CLAIM and _same_receipt(order, h))
+    found = [leads.find(hint.lead_text).lead_id for hint in knew_the_receipt]
+    named = dict.fromkeys(lead_id for lead_id in found if lead_id is not None)
+    if not named:
+        return None
+    reason = "the buyer came back through the claim link of a deal, but the payment is not what the link was made for"
+    return desk.review(order, named, reason, "the buyer came back through its claim link")
+
+
 def checkout(order: Order, issued: Iterable[Issued], leads: Leads, desk: Desk) -> Verdict:
     """The one deal for which a checkout was open with this e-mail and variant, and with this price if it set one.
 
@@ -132,13 +143,17 @@ def _only(order: Order, named: dict[int, str], tier: Tier, reason: str, known_by
 
 def unfit(order: Order, hint: Hint) -> str | None:
     """Return why a claim does not fit the order as we read it; None if it does."""
-    if hint.order_identifier.casefold() != order.identifier.casefold():
+    if not _same_receipt(order, hint):
         return "it does not know the identifier that only the receipt of this order has"
     if hint.variant_id and hint.variant_id != order.variant_id:
         return f"its link was made for variant {hint.variant_id}, variant {order.variant_id} was paid"
     if hint.issued_at is not None and order.created_at < hint.issued_at - CLOCK_SKEW:
         return "its link was made after the payment"
     return None
+
+
+def _same_receipt(order: Order, hint: Hint) -> bool:
+    return hint.order_identifier.casefold() == order.identifier.casefold()
 
 
 def _is_over(deal: Deal, order: Order, desk: Desk) -> bool:

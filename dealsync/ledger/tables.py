@@ -183,7 +183,7 @@ class CustomerRow(Base):
 
 
 class CompanyRow(Base):
-    """A Kommo company by the name that a buyer gave, looked for once."""
+    """A Kommo company by the name that a buyer gave, as it was last looked for."""
 
     __tablename__ = "companies"
 

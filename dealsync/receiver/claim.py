@@ -27,8 +27,8 @@ class ClaimRoute:
     async def visit(self, request: Request) -> Response:
         """Thank a buyer whose link is whole, and store what it says the first time; tell others that it is not whole.
 
-        A link that was used before claims nothing more, and its visitor is thanked again. So is one whose claim
-        cannot be stored just now: the payment is found by other evidence, and the buyer can do nothing about it.
+        A link that named this order before, or too many others, claims nothing more, and its visitor is thanked again.
+        So is one whose claim cannot be stored just now: other evidence finds the payment, and the buyer can do nothing.
         """
         claim = claim_of(request.query_params, self._key)
         if claim is None:

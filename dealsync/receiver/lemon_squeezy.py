@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from dealsync.apis.lemonsqueezy.webhook import is_signed, read_event
@@ -39,6 +39,8 @@ class WebhookRoute:
             body = await _body(request)
         except TooLarge:
             return PlainTextResponse("too large", status_code=413)
+        except ClientDisconnect:
+            return PlainTextResponse("cut off", status_code=400)  # nobody reads it; the event will come again
         if not is_signed(body, request.headers.get(SIGNATURE, ""), self._secrets):
             return PlainTextResponse("wrong signature", status_code=401)
         try:
@@ -53,7 +55,10 @@ class WebhookRoute:
 
 
 async def _body(request: Request) -> bytes:
-    """Return the raw body. Raises TooLarge as soon as it is, whatever length was promised."""
+    """Return the raw body. Raises TooLarge as soon as it is or says that it will be, ClientDisconnect if it ends early."""
+    promised = request.headers.get("content-length", "")
+    if promised.isdecimal() and int(promised[:20]) > LARGEST_BODY:
+        raise TooLarge
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
-from socket import socket
 
 import uvicorn
 
@@ -18,6 +18,9 @@ from dealsync.settings import Settings, build_store
 SHUTDOWN_S = 10
 """How long requests under way may take to end when the receiver is stopped."""
 
+BACKLOG = 2048
+"""Connections that wait to be taken up; a burst of events comes over many."""
+
 
 class _Server(uvicorn.Server):
     """Says where it listens once it does: with port 0 nobody knows before."""
@@ -26,12 +29,11 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._on_ready = on_ready
 
-    async def startup(self, sockets: list[socket] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        for server in self.servers:
-            for listening in server.sockets[:1]:
-                host, port = listening.getsockname()[:2]
-                self._on_ready(f"http://{host}:{port}")
+        for listener in sockets or ():
+            host, port = listener.getsockname()[:2]
+            self._on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
 def receive(settings: Settings, host: str, port: int, *, on_ready: Callable[[str], None]) -> None:
@@ -39,15 +41,26 @@ def receive(settings: Settings, host: str, port: int, *, on_ready: Callable[[str
     app = make_app(parts_of(settings))
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         log_level="warning",
         access_log=False,
         server_header=False,
         h11_max_incomplete_event_size=32_768,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
-    _Server(config, on_ready).run()
+    with _listener(host, port) as listener:
+        _Server(config, on_ready).run([listener])
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ConfigError(f"Cannot listen on {host}, port {port}: {error.strerror}. Choose another") from error
+    # Connections inherit it. Else headers and body of an answer travel 40 ms apart: asyncio does not know this socket
+    # for one of TCP, because it was not told so when it was made.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def parts_of(settings: Settings) -> Parts:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 from tests.accounts import WON, Accounts
@@ -50,6 +51,9 @@ def test_resolve__with_a_deal_closes_it_in_the_next_run(accounts: Accounts, tie:
     assert (done.returncode, f"deal {second}" in done.stdout) == (0, True)
     report = accounts.run()
     report.raise_if_failed()
+    (task,) = accounts.kommo()["tasks"]
+    assert (task["is_completed"], task["result"]["text"].startswith("Decided")) == (True, True)
+    assert accounts.run().plan.actions == ()
     assert (accounts.lead(second)["status_id"], accounts.lead(first)["status_id"] == WON) == (WON, False)
     assert report.plan.reviews == ()
     assert "Nothing waits" in dealsync("reviews").stdout
@@ -71,7 +75,18 @@ def test_resolve__with_dismiss_leaves_the_payment_alone_for_good(accounts: Accou
     done = json.loads(dealsync("reviews", "resolve", tie[0], "--dismiss", "--json").stdout)
     assert done["review"]["decision"] == "dismissed"
     report = accounts.run()
-    assert (report.plan.actions, report.plan.reviews) == ((), ())
+    assert ([a.kind for a in report.plan.actions], report.plan.reviews) == (["complete"], ())
+    assert accounts.run().plan.actions == ()
+
+
+def test_resolve__after_somebody_deleted_the_task_leaves_nothing_to_tick_off(
+    accounts: Accounts, tie: tuple[str, int, int]
+) -> None:
+    (task,) = accounts.kommo()["tasks"]
+    httpx.delete(f"{accounts.simulator.url}/control/tasks/{task['id']}", timeout=10).raise_for_status()
+    assert dealsync("reviews", "resolve", tie[0], "--dismiss").returncode == 0
+    accounts.run().raise_if_failed()
+    assert accounts.run().plan.actions == ()
 
 
 def test_field__filled_by_a_person_in_kommo_settles_the_review(accounts: Accounts, tie: tuple[str, int, int]) -> None:

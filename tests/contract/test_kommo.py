@@ -9,10 +9,10 @@ import pytest
 from dealsync.apis.kommo import client as module
 from dealsync.apis.kommo import render
 from dealsync.apis.kommo.client import Kommo
-from dealsync.apis.kommo.normalise import Account, CustomField, Hook, User
+from dealsync.apis.kommo.normalise import Account, Company, CustomField, Hook, User
 from dealsync.core.mapping import FIELDS
 from dealsync.core.models import Contact, Deal
-from dealsync.core.plan import DealChange, NewContact, NewDeal, Note, Task
+from dealsync.core.plan import DealChange, NewCompany, NewContact, NewDeal, Note, Task
 from dealsync.errors import AnswerLost, Banned, FiltersIgnored, Rejected, Unauthorized, Unreachable
 from tests.contract.apis import Apis
 from tests.contract.scenario import (
@@ -46,6 +46,11 @@ async def fields_made(client: Kommo) -> dict[str, int]:
 async def deal_of(client: Kommo, lead_id: int, field_ids: dict[str, int] | None = None) -> Deal:
     keys = {field_id: key for key, field_id in (field_ids or {}).items()}
     return (await client.deals_by_id([lead_id], keys))[lead_id]
+
+
+async def companies_made(client: Kommo, *names: str) -> dict[str, int]:
+    """Make companies; return their ids by name."""
+    return await client.create_companies([render.new_company(NewCompany(name, None), name) for name in names])
 
 
 def days_ago(days: int) -> datetime:
@@ -220,7 +225,57 @@ async def test_newest_contacts__come_newest_first(apis: Apis) -> None:
     assert [contact.contact_id for contact in await client.newest_contacts(since=days_ago(2))] == [BEN]
 
 
+async def test_companies__are_those_whose_name_holds_the_text(apis: Apis) -> None:
+    client = apis.kommo()
+    made = await companies_made(client, "Acme GmbH", "Other", "ACME GmbH & Sons")
+    found = await client.companies("acme gmbh")
+    assert {c.name: c.company_id for c in found} == {name: i for name, i in made.items() if name != "Other"}
+    assert await client.companies("nobody") == []
+
+
+async def test_has_company__tells_whether_it_is_there(apis: Apis) -> None:
+    client = apis.kommo()
+    made = await companies_made(client, "Acme", "Other")
+    assert await client.has_company(made["Other"]) is True
+    assert await client.has_company(max(made.values()) + 1) is False
+
+
+async def test_has_company__is_not_fooled_where_filters_are_ignored(apis: Apis) -> None:
+    apis.switch(filters_enabled=False)
+    client = apis.kommo()
+    made = await companies_made(client, "Acme")
+    assert await client.has_company(made["Acme"] + 1) is False
+
+
+async def test_newest_companies__come_newest_first_and_stop_at_the_first_old_page(
+    apis: Apis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAGE", 1)
+    client = apis.kommo()
+    made = await companies_made(client, "Acme", "Other")
+    other, acme = Company(made["Other"], "Other", NOW), Company(made["Acme"], "Acme", NOW)
+    assert await client.newest_companies(since=NOW) == [other, acme]
+    assert client.requests["kommo GET /api/v4/companies"] == 2
+    assert await client.newest_companies(since=NOW + timedelta(seconds=1)) == []
+    assert client.requests["kommo GET /api/v4/companies"] == 3
+
+
 # --- writes --------------------------------------------------------------------------------------------------
+
+
+async def test_create_companies__are_what_a_new_deal_can_be_linked_to(apis: Apis) -> None:
+    client = apis.kommo()
+    owned = render.new_company(NewCompany("Acme", 502), "order:17:company")
+    made = await client.create_companies([owned])
+    assert set(made) == {"order:17:company"}
+    new = NewDeal("Order 17", SALES, WON, 49, None, {})
+    company_id = made["order:17:company"]
+    body = render.new_deal(new, [], ANN, {}, "order:17", company_id=company_id)
+    assert body["_embedded"]["companies"] == [{"id": company_id}]
+    lead_id = (await client.create_deals([body]))["order:17"]
+    assert (await deal_of(client, lead_id)).contact_ids == (ANN,)
+    with pytest.raises(Rejected):
+        await client.create_deals([render.new_deal(new, [], None, {}, "order:18", company_id=company_id + 1)])
 
 
 async def test_create_contacts__answers_ids_by_request_id(apis: Apis) -> None:

@@ -5,7 +5,6 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from threading import Thread
 from typing import Any
 
@@ -15,7 +14,7 @@ import tomlkit
 import uvicorn
 
 from dealsync.checkouts import CheckoutWish, open_checkout
-from dealsync.core.evidence import Event, IssuedCheckout
+from dealsync.core.evidence import IssuedCheckout
 from dealsync.core.models import Money, Tier
 from dealsync.receiver.app import make_app
 from dealsync.receiver.serve import parts_of
@@ -25,7 +24,6 @@ from tests.accounts import ATTENTION, NEW, SALES, WON, Accounts
 
 STORE = "4101"
 AGREEMENT = 70022
-TOLD = Event("", "order_created", "orders", "", None, None, STORE, test_mode=False)
 VARIANTS = (("Basic", 9900), ("Pro", 49000), ("Team", 99000))
 
 
@@ -181,29 +179,6 @@ def test_lie__in_a_checkouts_custom_data_is_reported_and_the_payment_finds_its_d
     report.raise_if_failed()
     assert accounts.lead(lead_id)["status_id"] == WON
     assert any("names a deal that is not there" in oddity.reason for oddity in report.plan.oddities)
-
-
-@pytest.mark.parametrize("fault", [None, "apply_then_504"])
-def test_company__that_buyers_name_is_made_once_and_never_holds_a_sale_up(
-    accounts: Accounts, fault: str | None
-) -> None:
-    """Where the answer to its making was lost, the deals go without it: the sale counts."""
-    if fault:
-        accounts.inject("POST", "/companies", how=fault)
-    orders = [accounts.control("orders", email=f"b{n}@example.net", total=49000)["data"]["id"] for n in range(3)]
-    events = [replace(TOLD, event_id=f"e{i}", object_id=i, order_id=i, custom={"company": name}) for i, name in
-              zip(orders, ("Acme GmbH", " acme  gmbh", "Other"), strict=True)]  # fmt: skip
-    evidence = build_store(load_settings().environment).evidence
-    for event in events:
-        evidence.keep_event(event, b"{}", datetime.now(UTC))
-    existing = accounts.control("companies", name="Other")["id"]
-    for _ in range(3):
-        accounts.run()
-    kommo = accounts.kommo()
-    made = next(c["id"] for c in kommo["companies"] if c["id"] != existing)
-    linked = [[c["id"] for c in lead["_embedded"]["companies"]] for lead in kommo["leads"]]
-    assert len(kommo["companies"]) == 2
-    assert sorted(linked) == sorted([[], [], [existing]] if fault else [[made], [made], [existing]])
 
 
 def test_products__decide_pipeline_tag_and_name_of_a_self_serve_deal(accounts: Accounts) -> None:

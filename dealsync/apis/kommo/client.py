@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from dealsync.apis.border import Refused
 from dealsync.apis.kommo import normalise
-from dealsync.apis.kommo.normalise import Account, CustomField, Hook, Pipeline, User, Written
+from dealsync.apis.kommo.normalise import Account, Company, CustomField, Hook, Pipeline, User, Written
 from dealsync.apis.kommo.refusals import read_error
 from dealsync.apis.pace import Pace
 from dealsync.apis.transport import Auth, Transport
@@ -151,8 +151,8 @@ class Kommo:
                 break
         return found
 
-    async def companies(self, text: str) -> list[tuple[int, str]]:
-        """Return ids and names of the companies that a search finds; it is fuzzy, and lags behind what was just made.
+    async def companies(self, text: str) -> list[Company]:
+        """Return the companies that a search finds; it is fuzzy, and lags behind what was just made.
 
         Source: Kommo reference, "Contacts and companies".
         """
@@ -162,12 +162,16 @@ class Kommo:
     async def has_company(self, company_id: int) -> bool:
         """Whether a company is there."""
         pages = self._pages("/companies", "companies", {"filter[id][]": [company_id]}, normalise.company)
-        return any(found == company_id for found, _ in [company async for page in pages for company in page])
+        return company_id in {company.company_id async for page in pages for company in page}
 
-    async def newest_companies(self) -> AsyncIterator[list[tuple[int, str]]]:
-        """Yield pages of companies, newest ids first, read without any filter."""
+    async def newest_companies(self, *, since: datetime) -> list[Company]:
+        """Return all companies created at or after `since`, newest ids first, and older ones as `newest_contacts`."""
+        found: list[Company] = []
         async for page in self._pages("/companies", "companies", {"order[id]": "desc"}, normalise.company):
-            yield page
+            found += [company for company in page if company.updated_at >= since]
+            if page and page[-1].updated_at < since:
+                break
+        return found
 
     # --- what we wrote ---------------------------------------------------------------------------------------
 
@@ -181,6 +185,14 @@ class Kommo:
         params = {"filter[entity_type]": "leads", "filter[entity_id][]": [lead_id]}
         pages = self._pages("/tasks", "tasks", params, normalise.task)
         return [t async for page in pages for t in page if t.lead_id == lead_id]
+
+    async def open_tasks(self, task_ids: Iterable[int]) -> set[int]:
+        """Return those of the tasks that are there and not ticked off."""
+        wanted, found = sorted(set(task_ids)), set[int]()
+        for ids in batches(wanted, KOMMO_IDS_PER_FILTER):
+            async for page in self._pages("/tasks", "tasks", {"filter[id][]": list(ids)}, normalise.task_state):
+                found |= {task_id for task_id, is_completed in page if task_id in ids and not is_completed}
+        return found
 
     async def newest_tasks(self, *, since: datetime) -> list[Written]:
         """Return every task created or changed at or after `since`, and perhaps older ones."""
@@ -240,6 +252,10 @@ class Kommo:
     async def create_tasks(self, items: Items) -> dict[str, int]:
         """POST tasks; return task ids by request_id."""
         return dict(await self._write("POST", "/tasks", "tasks", items, normalise.created))
+
+    async def update_tasks(self, items: Items) -> dict[int, datetime]:
+        """PATCH tasks; return the time of each change by task id. Raises as `update_deals`."""
+        return dict(await self._write("PATCH", "/tasks", "tasks", items, normalise.changed))
 
     async def complete_task(self, task_id: int, result: str) -> datetime:
         """PATCH one task as done, with its result; return when. Raises as `update_deals`."""

@@ -72,6 +72,15 @@ class CustomField:
 
 
 @dataclass(frozen=True, slots=True)
+class Company:
+    """A company; it was not created after its last update."""
+
+    company_id: Int64
+    name: str
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """A note or task as read back, to find ours again."""
 
@@ -163,6 +172,7 @@ class _Contact(Wire):
 class _Company(Wire):
     id: Int64
     name: Text = ""
+    updated_at: Time
 
 
 class _Account(Wire):
@@ -241,6 +251,7 @@ class _Task(Wire):
     id: Int64
     entity_id: Int64 | None = None
     text: Text = ""
+    is_completed: bool = False
 
 
 class _Deletion(Wire):
@@ -314,10 +325,10 @@ def contact(data: object) -> Contact:
     )
 
 
-def company(data: object) -> tuple[int, str]:
-    """Return a company's id and name."""
+def company(data: object) -> Company:
+    """Return a company."""
     wire = parse(_Company, data, named("company", data))
-    return wire.id, wire.name
+    return Company(wire.id, wire.name, wire.updated_at)
 
 
 def deletion(data: object) -> tuple[int, bool]:
@@ -343,6 +354,12 @@ def moved_to(event: object) -> tuple[int, int]:
     wire = parse(_Event, event, named("event", event))
     statuses = [after.lead_status.id for after in wire.value_after if after.lead_status]
     return wire.entity_id, statuses[0] if statuses else 0
+
+
+def task_state(data: object) -> tuple[int, bool]:
+    """Return a task's id, and whether it is ticked off."""
+    wire = parse(_Task, data, named("task", data))
+    return wire.id, wire.is_completed
 
 
 def merge(event: object) -> tuple[int, tuple[int, ...]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dealsync.core.mapping import FIELDS
-from dealsync.core.plan import DealChange, NewCompany, NewContact, NewDeal, Note, Task
+from dealsync.core.plan import CompleteTask, DealChange, NewCompany, NewContact, NewDeal, Note, Task
 
 Body = dict[str, Any]
 
@@ -103,6 +103,11 @@ def task(lead_id: int | None, task: Task, request_id: str) -> Body:
     if task.responsible_user_id is not None:
         body["responsible_user_id"] = task.responsible_user_id
     return body
+
+
+def completed_task(task_id: int, done: CompleteTask) -> Body:
+    """Return one PATCH item that ticks a task off, with its result."""
+    return {"id": task_id, "is_completed": True, "result": {"text": done.result}, "request_id": str(task_id)}
 
 
 def ls_fields() -> list[Body]:

@@ -31,7 +31,10 @@ def _or_none(value: object, read: ValidatorFunctionWrapHandler) -> Any:
 
 
 def _custom(value: object) -> object:
-    found = custom_texts(value)
+    try:
+        found = custom_texts(value)
+    except RecursionError:  # what could just be read is nested too deeply to be written as text again
+        return {}
     return found if isinstance(found, dict) else {}
 
 

@@ -230,6 +230,19 @@ def test_claim__a_visit_that_does_not_fit_the_order_claims_nothing(changes: dict
     assert word in doubts(matches)[0]
 
 
+@pytest.mark.parametrize("changes", [{"variant_id": "99"}, {"issued_at": NOW - timedelta(hours=3)}])
+def test_claim__that_knows_the_receipt_of_a_stranger_but_does_not_fit_is_for_a_person(changes: dict[str, Any]) -> None:
+    buyer = order(identifier=RECEIPT, user_email=STRANGER)
+    matches = matched(World((buyer,), (ELSEWHERE,), hints=(claim(40, **changes),)))
+    assert (matches.self_serve, [r.candidates for r in matches.reviews]) == ((), [(40,)])
+
+
+def test_claim__that_does_not_know_the_receipt_keeps_nobody_from_a_deal_of_his_own() -> None:
+    buyer = order(identifier=RECEIPT, user_email=STRANGER)
+    forged = claim(40, identifier="5f1a2b3c-0000-4000-8000-000000000018")
+    assert [o.id for o in matched(World((buyer,), (ELSEWHERE,), hints=(forged,))).self_serve] == ["17"]
+
+
 # --- checkout ---------------------------------------------------------------------------------------------------
 
 

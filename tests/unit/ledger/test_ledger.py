@@ -13,10 +13,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
 
-from dealsync.core.models import Invoice, Link, Money, Tier
+from dealsync.core.models import Invoice, Link, Money, Tier, normal_name
 from dealsync.core.plan import Action, DealChange, Kind, NewDeal, Note, Outcome, Plan, Seen, State, Task
 from dealsync.core.planner import make_plan
 from dealsync.core.tables import Tables
+from dealsync.core.texts import NAME_LIMIT
 from dealsync.errors import ConfigError, RunInProgress
 from dealsync.ledger.database import open_database
 from dealsync.ledger.evidence import Evidence
@@ -117,6 +118,15 @@ def test_mirror__what_was_written_outlives_every_poll(engine: Engine) -> None:
     row = mirror.deals().iloc[0]
     assert json.loads(row["written"]) == {"status_id": "142", "order_id": "17", "price": "490"}
     assert row["price"] == 600
+
+
+def test_evidence__of_companies_is_what_was_last_found_under_a_name_however_long(engine: Engine) -> None:
+    evidence = Evidence(engine)
+    long = normal_name("\N{LATIN SMALL LIGATURE FFI}" * NAME_LIMIT)  # folding makes three letters of each
+    evidence.keep_companies({"acme": None, long: 7}, NOW)
+    evidence.keep_companies({"acme": 8}, LATER)
+    assert evidence.company_ids({"acme", long, "nobody"}) == {"acme": 8, long: 7}
+    assert dict(evidence.companies().itertuples(index=False, name=None)) == {"acme": 8, long: 7}
 
 
 def test_database__belongs_to_one_account(engine: Engine) -> None:
