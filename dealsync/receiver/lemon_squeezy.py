@@ -55,7 +55,7 @@ class WebhookRoute:
 
 
 async def _body(request: Request) -> bytes:
-    """Return the raw body. Raises TooLarge as soon as it is or says that it will be, ClientDisconnect if it ends early."""
+    """Return the raw body. Raises TooLarge as soon as it is or says so, ClientDisconnect if it ends early."""
     promised = request.headers.get("content-length", "")
     if promised.isdecimal() and int(promised[:20]) > LARGEST_BODY:
         raise TooLarge
