@@ -14,7 +14,6 @@ from dealsync.errors import ConfigError
 
 if TYPE_CHECKING:
     from dealsync.core.plan import Decision
-    from dealsync.ledger.reviews import ReviewItem
 
 app = typer.Typer(name="reviews", help="List the payments that a person must place, or decide one.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
@@ -39,7 +38,7 @@ def reviews(
         return
     from dealsync.terminal import print_reviews
 
-    print_reviews(items, f"https://{environment.kommo_domain}")
+    print_reviews(items, environment.kommo_url)
 
 
 @app.command()
@@ -61,7 +60,8 @@ def resolve(
     if as_json or (context.parent is not None and context.parent.params["as_json"]):  # before or behind "resolve"
         typer.echo(json.dumps({"review": reviewing.as_json([item])[0]}, indent=2))
     else:
-        typer.echo(f"order:{order_id}: {_told(item)}. The next run acts on it: dealsync reconcile --apply")
+        decision = reviewing.decision_words(item)
+        typer.echo(f"order:{order_id}: decided, {decision}. The next run acts on it: dealsync reconcile --apply")
 
 
 def _wanted(lead: int | None, *, new: bool, dismiss: bool) -> int | Decision:
@@ -79,9 +79,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # in a container, a user may have no name
         return f"user {os.getuid()}"
-
-
-def _told(item: ReviewItem) -> str:
-    from dealsync.reviewing import decision_words
-
-    return f"decided, {decision_words(item)}"

@@ -35,13 +35,13 @@ async def _read_what_is_missing(run: Run, plan: Plan) -> bool:
     stale = ({a.lead_id for a in plan.actions if a.lead_id is not None} | asked.lead_ids) - run.deals_read
     gone = asked.gone_lead_ids - run.merges_sought
     customers = asked.customer_ids - run.customers_read
+    companies = asked.company_names - run.companies_sought
     if stale:
         await read_deals(run, stale)
     if gone:
         await read_merges(run, gone)
     if customers:
         await read_countries(run, customers)
-    companies = asked.company_names - run.companies_sought
     if companies:
         await read_companies(run, companies)
     return bool(stale or gone or customers or companies)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from dealsync.addresses import deal_url, order_url
 from dealsync.core.plan import Action, Outcome, Plan, State
 from dealsync.errors import RunFailed
 from dealsync.ledger.runs import utc_now
@@ -216,7 +217,7 @@ class Report:
 
     def deal_link(self, lead_id: int | None) -> str:
         """Return a Markdown link to a deal in Kommo."""
-        return "new" if lead_id is None else f"[{lead_id}]({self.kommo_url}/leads/detail/{lead_id})"
+        return "new" if lead_id is None else f"[{lead_id}]({deal_url(self.kommo_url, lead_id)})"
 
     def _lead_id(self, action: Action) -> int | None:
         outcome = self.outcomes.get(action.key)
@@ -239,7 +240,7 @@ def make_report(run: Run, plan: Plan, outcomes: Sequence[Outcome] | None = None)
         outcomes={outcome.key: outcome for outcome in outcomes or ()},
         unreadable=tuple(run.unreadable),
         notices=tuple(run.remarks),
-        kommo_url=f"https://{run.settings.environment.kommo_domain}",
+        kommo_url=run.settings.environment.kommo_url,
     )
     figures = {
         "headline": report.headline(),
@@ -254,7 +255,7 @@ def make_report(run: Run, plan: Plan, outcomes: Sequence[Outcome] | None = None)
 
 def order_link(order_id: str) -> str:
     """Return a Markdown link to an order in the Lemon Squeezy dashboard."""
-    return f"[{order_id}](https://app.lemonsqueezy.com/orders/{order_id})"
+    return f"[{order_id}]({order_url(order_id)})"
 
 
 def _action(action: Action, state: str, outcome: Outcome | None) -> dict[str, Any]:

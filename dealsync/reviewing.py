@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from dealsync.addresses import deal_url, order_url
 from dealsync.core.plan import Decision
 from dealsync.errors import ConfigError, UnknownDeal
 from dealsync.ledger.database import told_as_ours
@@ -83,9 +84,9 @@ def as_markdown(items: Iterable[ReviewItem], kommo_url: str) -> str:
     """Return the reviews that wait as a list, with links into Kommo and Lemon Squeezy."""
     lines = []
     for item in items:
-        order = f"[order:{item.order_id}](https://app.lemonsqueezy.com/orders/{item.order_id})"
+        order = f"[order:{item.order_id}]({order_url(item.order_id)})"
         lines.append(f"- {order}, since {item.first_seen_at:%Y-%m-%d}: {item.reason}")
         for candidate in item.details:
-            deal = f"[deal {candidate.lead_id}]({kommo_url}/leads/detail/{candidate.lead_id})"
+            deal = f"[deal {candidate.lead_id}]({deal_url(kommo_url, candidate.lead_id)})"
             lines.append(f"    - {deal} ({candidate.score}): {'; '.join(candidate.reasons)}")
     return "\n".join(lines or ["Nothing waits for a person."]) + "\n"

@@ -108,9 +108,14 @@ class Environment(BaseSettings):
         return value
 
     @property
+    def kommo_url(self) -> str:
+        """Where people open the account, wherever its API is."""
+        return f"https://{self.kommo_domain}"
+
+    @property
     def kommo_origin(self) -> str:
         """Where Kommo's API is: the account's own host, unless KOMMO_API_URL says otherwise."""
-        return self.kommo_api_url or f"https://{self.kommo_domain}"
+        return self.kommo_api_url or self.kommo_url
 
     @property
     def webhook_secrets(self) -> list[str]:

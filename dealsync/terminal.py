@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
+from dealsync.addresses import deal_url, order_url
 from dealsync.ledger.reviews import ReviewItem, ReviewState
 from dealsync.report import DRIFT_WORDS, Report
 from dealsync.reviewing import decision_words
@@ -48,11 +49,11 @@ def print_reviews(items: Sequence[ReviewItem], kommo_url: str) -> None:
             _print_indented(console, 2, f"decided by {item.decided_by}: {decision_words(item)}")
         elif item.state is ReviewState.SETTLED:
             _print_indented(console, 2, "settled by itself")
-        console.print(f"  https://app.lemonsqueezy.com/orders/{item.order_id}", style="dim", soft_wrap=True)
+        console.print(f"  {order_url(item.order_id)}", style="dim", soft_wrap=True)
         for candidate in item.details:
             console.print(f"  {candidate.score:>3}  deal {candidate.lead_id}")
             _print_indented(console, 7, "; ".join(candidate.reasons))
-            console.print(f"       {kommo_url}/leads/detail/{candidate.lead_id}", style="dim", soft_wrap=True)
+            console.print(f"       {deal_url(kommo_url, candidate.lead_id)}", style="dim", soft_wrap=True)
     if waiting:
         console.print("\nDecide one: dealsync reviews resolve ID --lead N | --new | --dismiss")
 

@@ -31,5 +31,5 @@ async def publish_reviews(environment: Environment, decided: ReviewItem) -> None
     """What was decided, and the list of what still waits."""
     waiting = reviewing.list_reviews(environment)
     head = f"# order:{decided.order_id}: {reviewing.decision_words(decided)}\n\n## Waiting for a person\n\n"
-    body = reviewing.as_markdown(waiting, f"https://{environment.kommo_domain}")
+    body = reviewing.as_markdown(waiting, environment.kommo_url)
     await acreate_markdown_artifact(markdown=head + body, key="reviews", description=f"{len(waiting)} waiting")

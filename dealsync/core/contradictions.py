@@ -5,20 +5,18 @@ He may do so in Kommo: by writing the order's id into the LS field of the deal t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
 
 from dealsync.core.candidacy import review
 from dealsync.core.candidates import deals_of, hint_of, hints_about, typed_id
-from dealsync.core.evidence import HintKind
 from dealsync.core.leads import Leads
 from dealsync.core.models import Link, Order, Tier
 from dealsync.core.plan import Oddity, Question, Review
 from dealsync.core.policy import Policy
 from dealsync.core.tables import Tables, order_of
-from dealsync.core.tiers import unfit
+from dealsync.core.tiers import believed
 
 NAMED = "the payment was counted on it, or its webhook or claim link names it"
 
@@ -50,41 +48,37 @@ def contradicted(
 ) -> Contradictions:
     """Return what follows from `against_links`; `deals` are the ones that are there."""
     known = {o.id: o for o in map(order_of, orders[orders["order_id"].isin(pairs["order_id"])].itertuples(index=False))}
-    oddities: list[Oddity] = []
+    marked = _marked(pairs["order_id"], deals)
+    oddities: dict[Oddity, None] = {}
     links: list[Link] = []
     reviews: list[Review] = []
     for order_id, group in pairs.groupby("order_id"):
         order, linked = known[str(order_id)], int(group["linked"].iloc[0])
-        named = sorted(set(_named(group, order, leads, oddities)) - {linked})
-        if not named:
-            continue
-        if (moved := _moved_by_hand(order, linked, deals)) is not None:
+
+        def doubt(reason: str, source: str = f"order:{order_id}") -> None:
+            oddities[Oddity(source, reason)] = None
+
+        hints = map(hint_of, group.itertuples(index=False))
+        named = {lead_id for _, lead_id, _ in believed(order, hints, leads, doubt)} - {linked}
+        # Only a person can have written the id into another deal than the linked one.
+        by_hand = marked.get(order.id, set()) - {linked}
+        if named and len(by_hand) == 1:
+            (moved,) = by_hand
             words = f"a person wrote the id of order {order.id} into the LS field of deal {moved}"
             links.append(Link(order.id, moved, Tier.FIELD, words))
-        else:
-            reviews.append(_review(order, linked, named, deals, policy))
-    return Contradictions(tuple(links), tuple(reviews), tuple(dict.fromkeys(oddities)))
+        elif named:
+            reviews.append(_review(order, linked, sorted(named), deals, policy))
+    return Contradictions(tuple(links), tuple(reviews), tuple(oddities))
 
 
-def _named(group: pd.DataFrame, order: Order, leads: Leads, oddities: list[Oddity]) -> Iterator[int]:
-    """Yield the deals that believable hints name."""
-    for hint in map(hint_of, group.itertuples(index=False)):
-        if hint.kind is HintKind.CLAIM and (doubt := unfit(order, hint)):
-            oddities.append(Oddity(f"order:{order.id}", f"the {hint.told} was not believed: {doubt}"))
-            continue
-        found = leads.find(hint.lead_text)
-        if found.lead_id is None:
-            words = f"the {hint.told} names a deal that is not there: {found.words}"
-            oddities.append(Oddity(f"order:{order.id}", words))
-        else:
-            yield found.lead_id
-
-
-def _moved_by_hand(order: Order, linked: int, deals: pd.DataFrame) -> int | None:
-    """The one deal besides the linked one whose LS field holds the order's id: only a person can have written it."""
-    marked = deals[deals["ls_order_id"].notna() & (deals["lead_id"] != linked)]
-    ids = marked[typed_id(marked["ls_order_id"]) == order.id]["lead_id"]
-    return int(ids.iloc[0]) if len(ids) == 1 else None
+def _marked(order_ids: pd.Series, deals: pd.DataFrame) -> dict[str, set[int]]:
+    """The deals whose LS field holds the id of one of these orders, by order id."""
+    filled = deals[deals["ls_order_id"].notna()] if len(order_ids) else deals.iloc[:0]
+    ids = typed_id(filled["ls_order_id"])
+    found: dict[str, set[int]] = {}
+    for order_id, lead_id in zip(ids[mine := ids.isin(order_ids)], filled["lead_id"][mine], strict=True):
+        found.setdefault(order_id, set()).add(int(lead_id))
+    return found
 
 
 def _review(order: Order, linked: int, named: list[int], deals: pd.DataFrame, policy: Policy) -> Review:

@@ -160,7 +160,8 @@ def _with(links: pd.DataFrame, new: Sequence[Link]) -> pd.DataFrame:
 
 def _taken(kept: pd.DataFrame, deals: pd.DataFrame, orders: pd.DataFrame) -> dict[int, str]:
     """Which order holds which deal: by a link, else by the deal's own LS field, if that names an order at all."""
-    marked = deals.assign(marked_by=typed_id(deals["ls_order_id"]))
+    marked = deals[deals["ls_order_id"].notna()]
+    marked = marked.assign(marked_by=typed_id(marked["ls_order_id"]))
     marked = marked[marked["marked_by"].isin(orders["order_id"])]
     held = dict(zip(marked["lead_id"].astype(int), marked["marked_by"], strict=True))
     held.update(sorted(zip(kept["lead_id"].astype(int), kept["order_id"], strict=True), reverse=True))

@@ -134,7 +134,8 @@ class _Cards:
         emails = {normal_email(order.user_email) for order in orders} - {""}
         rows = tables.contact_emails[tables.contact_emails["email"].isin(emails)]
         live = tables.deals[~tables.deals["is_deleted"]][["lead_id", "created_at"]]
-        newest = tables.lead_contacts.merge(live, on="lead_id").groupby("contact_id")["created_at"].max()
+        theirs = tables.lead_contacts[tables.lead_contacts["contact_id"].isin(rows["contact_id"])]
+        newest = theirs.merge(live, on="lead_id").groupby("contact_id")["created_at"].max()
         self._known: dict[str, list[int]] = {}
         self._newest: dict[int, float] = {}
         for email, contact_id in sorted(zip(rows["email"], rows["contact_id"].astype(int), strict=True)):

@@ -6,7 +6,8 @@ then the next tier is asked. Evidence that is not believed is remembered on the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 from dealsync.core.assumptions import CLOCK_SKEW
 from dealsync.core.candidacy import MOST_CANDIDATES
@@ -26,21 +27,28 @@ UNPAID_CHECKOUTS = (
     "nobody is known by the buyer's e-mail, but a checkout for this product was opened for a deal and not paid: was it "
     "paid under another address?"
 )
-
 OPENED_FOR_IT = "a checkout with the buyer's e-mail was opened for it"
+
+
+def believed(
+    order: Order, hints: Iterable[Hint], leads: Leads, doubt: Callable[[str], None]
+) -> Iterator[tuple[Hint, int, str]]:
+    """Yield each hint that can be believed, the deal that it names, and the words for how it does; doubt the others."""
+    for hint in hints:
+        found = leads.find(hint.lead_text)
+        if hint.kind is HintKind.CLAIM and (why := unfit(order, hint)):
+            doubt(f"the {hint.told} for deal {hint.lead_text} was not believed: {why}")
+        elif found.lead_id is None:
+            doubt(f"the {hint.told} names a deal that is not there: {found.words}")
+        else:
+            yield hint, found.lead_id, found.words
 
 
 def explicit(order: Order, hints: Iterable[Hint], leads: Leads, desk: Desk) -> Verdict:
     """The deal that verified webhooks name; in any pipeline, whatever its status."""
     named: dict[int, str] = {}
-    for hint in hints:
-        if hint.kind is not HintKind.EXPLICIT:
-            continue
-        found = leads.find(hint.lead_text)
-        if found.lead_id is None:
-            desk.doubt(order, f"the {hint.told} names a deal that is not there: {found.words}")
-            continue
-        named.setdefault(found.lead_id, f"the {hint.told} names {found.words} as the one that this payment is for")
+    for hint, lead_id, words in believed(order, _of(HintKind.EXPLICIT, hints), leads, partial(desk.doubt, order)):
+        named.setdefault(lead_id, f"the {hint.told} names {words} as the one that this payment is for")
     reason = "webhooks of this payment name several deals"
     verdict = _only(order, named, Tier.EXPLICIT, reason, "a webhook of this payment names it", desk)
     if isinstance(verdict, Link) and desk.deals[verdict.lead_id].pipeline_id not in desk.policy.pipeline_ids:
@@ -60,27 +68,19 @@ def by_field(order: Order, lead_ids: Sequence[int], desk: Desk) -> Verdict:
 def claim(order: Order, hints: Iterable[Hint], leads: Leads, desk: Desk) -> Verdict:
     """The deal through whose claim link the buyer came back, if the visit fits the order as we read it."""
     named: dict[int, str] = {}
-    for hint in hints:
-        if hint.kind is not HintKind.CLAIM:
-            continue
-        found = leads.find(hint.lead_text)
-        if doubt := unfit(order, hint):
-            desk.doubt(order, f"the {hint.told} for deal {hint.lead_text} was not believed: {doubt}")
-        elif found.lead_id is None:
-            desk.doubt(order, f"the {hint.told} names a deal that is not there: {found.words}")
-        else:
-            named.setdefault(
-                found.lead_id,
-                f"the buyer's {hint.told} names {found.words}, with the receipt's own identifier of this order and the "
-                f"variant {order.variant_id} that the link was made for",
-            )
+    for hint, lead_id, words in believed(order, _of(HintKind.CLAIM, hints), leads, partial(desk.doubt, order)):
+        named.setdefault(
+            lead_id,
+            f"the buyer's {hint.told} names {words}, with the receipt's own identifier of this order and the "
+            f"variant {order.variant_id} that the link was made for",
+        )
     reason = "the buyer came back through the claim links of several deals"
     return _only(order, named, Tier.CLAIM, reason, "the buyer came back through its claim link", desk)
 
 
 def doubtful_claim(order: Order, hints: Iterable[Hint], leads: Leads, desk: Desk) -> Verdict:
     """For an order of nobody: deals whose claim link was opened with this very receipt, though it does not fit."""
-    knew_the_receipt = (h for h in hints if h.kind is HintKind.CLAIM and _same_receipt(order, h))
+    knew_the_receipt = (hint for hint in _of(HintKind.CLAIM, hints) if _same_receipt(order, hint))
     found = [leads.find(hint.lead_text).lead_id for hint in knew_the_receipt]
     named = dict.fromkeys(lead_id for lead_id in found if lead_id is not None)
     if not named:
@@ -130,6 +130,10 @@ def unpaid_checkouts(order: Order, waiting: Sequence[Issued], leads: Leads, desk
     if not found:
         return None
     return desk.review(order, found, UNPAID_CHECKOUTS, "a checkout for this product was opened for it and not paid")
+
+
+def _of(kind: HintKind, hints: Iterable[Hint]) -> Iterator[Hint]:
+    return (hint for hint in hints if hint.kind is kind)
 
 
 def _only(order: Order, named: dict[int, str], tier: Tier, reason: str, known_by: str, desk: Desk) -> Verdict:

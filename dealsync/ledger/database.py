@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -16,6 +15,7 @@ from sqlalchemy import Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dealsync.errors import DatabaseError
+from dealsync.ledger.sqlite import pragmas
 
 DRIVERS = ("sqlite", "postgresql+psycopg")
 MIGRATION_LOCK = 4_230_917
@@ -46,7 +46,7 @@ def open_database(url: str) -> Engine:
     try:
         engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
         if engine.dialect.name == "sqlite":
-            event.listen(engine, "connect", _set_pragmas)
+            event.listen(engine, "connect", pragmas(synchronous="FULL"))
         _migrate(engine)
     except (SQLAlchemyError, CommandError) as error:
         words = str(getattr(error, "orig", None) or error).splitlines()[0]
@@ -63,14 +63,6 @@ def told_as_ours() -> Iterator[None]:
         raise DatabaseError(
             f"The database failed in mid-work: {type(error).__name__}. What was recorded stays; run again"
         ) from error
-
-
-def _set_pragmas(connection: Any, _record: object) -> None:
-    """Survive a power cut (full sync), let readers and one writer work together (WAL), wait for a busy writer."""
-    cursor = connection.cursor()
-    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
 
 
 def _migrate(engine: Engine) -> None:

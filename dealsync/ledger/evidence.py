@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase
 from dealsync.core.assumptions import KOMMO_LIST_OVERLAP
 from dealsync.core.evidence import LEAD_ID_KEY, Claim, Event, HintKind, IssuedCheckout
 from dealsync.core.tables import CHECKOUT_COLUMNS, COMPANY_COLUMNS, CUSTOMER_COLUMNS, HINT_COLUMNS, MERGE_COLUMNS
-from dealsync.ledger.frames import frame
+from dealsync.ledger.frames import stored
 from dealsync.ledger.tables import CheckoutRow, ClaimRow, CompanyRow, CustomerRow, EventRow, MergeRow, UtcTime
 from dealsync.ledger.upsert import chunks, insert, table_of
 
@@ -95,22 +95,22 @@ class Evidence:
 
     def checkouts(self) -> pd.DataFrame:
         """Return every checkout that names a deal."""
-        return self._frame(CheckoutRow, CHECKOUT_COLUMNS)
+        return stored(self._engine, CheckoutRow, CHECKOUT_COLUMNS)
 
     def merges(self) -> pd.DataFrame:
         """Return which deal took in which. What was looked for in vain is settled once events cannot lag any more."""
         columns = ["gone_id", "lead_id", "first_sought_at", "sought_at"]
-        found = self._frame(MergeRow, columns)
+        found = stored(self._engine, MergeRow, columns)
         late = found["sought_at"] - found["first_sought_at"] >= KOMMO_LIST_OVERLAP
         return found.assign(is_settled=found["lead_id"].notna() | late)[MERGE_COLUMNS]
 
     def customers(self) -> pd.DataFrame:
         """Return the customers that were asked for."""
-        return self._frame(CustomerRow, CUSTOMER_COLUMNS)
+        return stored(self._engine, CustomerRow, CUSTOMER_COLUMNS)
 
     def companies(self) -> pd.DataFrame:
         """Return the companies that were looked for."""
-        return self._frame(CompanyRow, COMPANY_COLUMNS)
+        return stored(self._engine, CompanyRow, COMPANY_COLUMNS)
 
     def _keep(
         self, model: type[DeclarativeBase], rows: Iterable[Mapping[str, Any]], once: AbstractSet[str] = frozenset()
@@ -125,12 +125,6 @@ class Evidence:
                 fresh = [c.name for c in table.columns if not c.primary_key and c.name not in once]
                 changed = {name: statement.excluded[name] for name in fresh}
                 db.execute(statement.on_conflict_do_update(index_elements=key, set_=changed))
-
-    def _frame(self, model: type[DeclarativeBase], columns: Sequence[str]) -> pd.DataFrame:
-        table = table_of(model)
-        with self._engine.connect() as db:
-            query = select(*(table.c[name] for name in columns)).order_by(*table.primary_key.columns)
-            return frame(table, columns, db.execute(query).all())
 
 
 def _series(name: str, values: Sequence[Any]) -> pd.Series:

@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import BigInteger, Boolean, Column, Row, Table
+from sqlalchemy import BigInteger, Boolean, Column, Engine, Row, Table, select
+from sqlalchemy.orm import DeclarativeBase
 
 from dealsync.ledger.tables import UtcTime
+from dealsync.ledger.upsert import table_of
+
+
+def stored(engine: Engine, model: type[DeclarativeBase], columns: Sequence[str], *where: Any) -> pd.DataFrame:
+    """Return columns of a stored table as a frame, in the order of its key; rows that fit, if conditions are given."""
+    table = table_of(model)
+    query = select(*(table.c[name] for name in columns)).where(*where).order_by(*table.primary_key.columns)
+    with engine.connect() as db:
+        return frame(table, columns, db.execute(query).all())
 
 
 def frame(table: Table, columns: Sequence[str], rows: Sequence[Row[Any]]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, Connection, Engine, bindparam, func, select, 
 from dealsync.core.models import Link
 from dealsync.core.plan import Action, Doubt, Kind, Outcome, Plan, State, Unfinished
 from dealsync.core.tables import LEDGER_COLUMNS, LINK_COLUMNS
-from dealsync.ledger.frames import frame
+from dealsync.ledger.frames import stored
 from dealsync.ledger.links import keep_links
 from dealsync.ledger.reviews import decided_since, keep_reviews
 from dealsync.ledger.tables import LedgerEntry, LinkRow
@@ -131,18 +131,11 @@ class Journal:
 
     def links(self) -> pd.DataFrame:
         """Return which deal each order belongs to."""
-        with self._engine.connect() as db:
-            table = table_of(LinkRow)
-            rows = db.execute(select(*(table.c[c] for c in LINK_COLUMNS)).order_by(table.c.order_id)).all()
-        return frame(table, LINK_COLUMNS, rows)
+        return stored(self._engine, LinkRow, LINK_COLUMNS)
 
     def entries(self) -> pd.DataFrame:
         """Return the ledger entries whose key must not be planned again."""
-        table = table_of(LedgerEntry)
-        query = select(*(table.c[c] for c in LEDGER_COLUMNS)).where(table.c.state.not_in(AGAIN))
-        with self._engine.connect() as db:
-            rows = db.execute(query.order_by(table.c.idempotency_key)).all()
-        return frame(table, LEDGER_COLUMNS, rows)
+        return stored(self._engine, LedgerEntry, LEDGER_COLUMNS, LedgerEntry.state.not_in(AGAIN))
 
 
 def _claim(db: Connection, actions: Sequence[Action], run_id: str, now: datetime) -> frozenset[str]:

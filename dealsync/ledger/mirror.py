@@ -22,7 +22,7 @@ from dealsync.core.tables import (
     ORDER_COLUMNS,
     SUBSCRIPTION_COLUMNS,
 )
-from dealsync.ledger.frames import frame
+from dealsync.ledger.frames import stored
 from dealsync.ledger.tables import (
     ContactEmailRow,
     ContactRow,
@@ -151,31 +151,24 @@ class Mirror:
 
     def orders(self) -> pd.DataFrame:
         """Return every order seen."""
-        return self._frame(OrderRow, ORDER_COLUMNS)
+        return stored(self._engine, OrderRow, ORDER_COLUMNS)
 
     def subscriptions(self) -> pd.DataFrame:
         """Return every subscription seen."""
-        return self._frame(SubscriptionRow, SUBSCRIPTION_COLUMNS)
+        return stored(self._engine, SubscriptionRow, SUBSCRIPTION_COLUMNS)
 
     def deals(self) -> pd.DataFrame:
         """Return every deal seen, deleted ones included."""
-        return self._frame(DealRow, DEAL_COLUMNS)
+        return stored(self._engine, DealRow, DEAL_COLUMNS)
 
     def lead_contacts(self) -> pd.DataFrame:
         """Return a row per deal and contact."""
-        return self._frame(LeadContactRow, LEAD_CONTACT_COLUMNS)
+        return stored(self._engine, LeadContactRow, LEAD_CONTACT_COLUMNS)
 
     def contact_emails(self) -> pd.DataFrame:
         """Return a row per address of a contact that is not deleted."""
         gone = select(ContactRow.contact_id).where(ContactRow.is_deleted)
-        return self._frame(ContactEmailRow, CONTACT_EMAIL_COLUMNS, ContactEmailRow.contact_id.not_in(gone))
-
-    def _frame(self, model: type[DeclarativeBase], columns: Sequence[str], *where: Any) -> pd.DataFrame:
-        table = table_of(model)
-        key = list(table.primary_key.columns)
-        with self._engine.connect() as db:
-            rows = db.execute(select(*(table.c[name] for name in columns)).where(*where).order_by(*key)).all()
-        return frame(table, columns, rows)
+        return stored(self._engine, ContactEmailRow, CONTACT_EMAIL_COLUMNS, ContactEmailRow.contact_id.not_in(gone))
 
 
 def _keep(db: Connection, model: type[DeclarativeBase], rows: Iterable[Row]) -> frozenset[Any]:

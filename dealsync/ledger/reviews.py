@@ -15,7 +15,7 @@ from dealsync.core.models import Link, Tier
 from dealsync.core.plan import Candidate, Decision, Review, Scope, State
 from dealsync.core.tables import DECISION_COLUMNS
 from dealsync.errors import AlreadyDecided, AlreadyPlaced, UnknownReview
-from dealsync.ledger.frames import frame
+from dealsync.ledger.frames import stored
 from dealsync.ledger.links import keep_links
 from dealsync.ledger.tables import DealRow, LedgerEntry, LinkRow, OrderRow, ReviewRow
 from dealsync.ledger.upsert import chunks, insert, table_of
@@ -61,12 +61,8 @@ class Reviews:
 
     def decisions(self) -> pd.DataFrame:
         """Return what persons decided besides naming a deal, for the matcher."""
-        table = table_of(ReviewRow)
-        query = select(*(table.c[name] for name in DECISION_COLUMNS)).where(
-            table.c.decision.in_([decision.value for decision in Decision])
-        )
-        with self._engine.connect() as db:
-            return frame(table, DECISION_COLUMNS, db.execute(query.order_by(table.c.order_id)).all())
+        decided = ReviewRow.decision.in_([decision.value for decision in Decision])
+        return stored(self._engine, ReviewRow, DECISION_COLUMNS, decided)
 
     def resolve(self, order_id: str, wanted: int | Decision, *, decided_by: str, now: datetime) -> ReviewItem:
         """Write down a person's decision: the deal, a new deal, or to leave the payment alone.

@@ -45,6 +45,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from dealsync.core.turns import LONGEST_WAIT_S, RECOVERY_S, Turn
 from dealsync.errors import DatabaseError
 from dealsync.ledger.blocks import Blocks
+from dealsync.ledger.sqlite import pragmas
 from dealsync.ledger.tables import BlockRow, FlightRow, PaceRow
 from dealsync.ledger.upsert import insert, table_of
 
@@ -299,7 +300,7 @@ def open_machine(folder: Path) -> Engine:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
-        event.listen(engine, "connect", _set_pragmas)
+        event.listen(engine, "connect", pragmas(synchronous="OFF"))
         with engine.begin() as db:
             for table in map(table_of, (PaceRow, FlightRow, BlockRow)):
                 db.execute(CreateTable(table, if_not_exists=True))
@@ -310,10 +311,3 @@ def open_machine(folder: Path) -> Engine:
             f"{path} cannot be used ({type(error).__name__}); name a folder that can be written in DEALSYNC_STATE_DIR"
         ) from error
     return engine
-
-
-def _set_pragmas(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=OFF"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
+
+from dealsync.config import ClaimSection
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -20,28 +21,12 @@ _environment = Environment(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What the company says, and how: texts are plain text, colours are #rrggbb."""
-
-    company: str
-    title: str
-    text: str
-    incomplete_title: str
-    incomplete_text: str
-    accent: str
-    background: str
-    colour: str
-    return_url: str = ""
-    return_text: str = ""
-    language: str = "en"
-
-
 class Page:
     """Renders the two pages there are."""
 
-    def __init__(self, look: Look) -> None:
+    def __init__(self, look: ClaimSection, language: str) -> None:
         self._look = look
+        self._language = language
         self._style = _environment.get_template("claim.css").render(look=look)
         digest = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
         # Only this one style may act: whatever found its way into the page could neither run nor load anything.
@@ -58,6 +43,6 @@ class Page:
 
     def _page(self, title: str, text: str, status_code: int) -> Response:
         html = _environment.get_template("claim.html").render(
-            look=self._look, style=self._style, title=title, paragraphs=text.split("\n")
+            look=self._look, language=self._language, style=self._style, title=title, paragraphs=text.split("\n")
         )
         return HTMLResponse(html, status_code=status_code, headers=self._headers)

@@ -12,7 +12,7 @@ from dealsync.ledger.database import told_as_ours
 from dealsync.ledger.keys import claim_key
 from dealsync.ledger.runs import utc_now
 from dealsync.receiver.app import Parts, make_app
-from dealsync.receiver.page import Look, Page
+from dealsync.receiver.page import Page
 from dealsync.settings import Settings, build_store
 
 SHUTDOWN_S = 10
@@ -74,18 +74,5 @@ def parts_of(settings: Settings) -> Parts:
     with told_as_ours():
         engine = build_store(settings.environment).limits.database
         key = claim_key(engine)
-    claim = settings.config.claim
-    look = Look(
-        company=claim.company,
-        title=claim.title,
-        text=claim.text,
-        incomplete_title=claim.incomplete_title,
-        incomplete_text=claim.incomplete_text,
-        accent=claim.accent,
-        background=claim.background,
-        colour=claim.colour,
-        return_url=claim.return_url,
-        return_text=claim.return_text,
-        language=settings.config.texts.locale.partition("_")[0],
-    )
-    return Parts(engine, secrets, key, Page(look), utc_now)
+    language = settings.config.texts.locale.partition("_")[0]
+    return Parts(engine, secrets, key, Page(settings.config.claim, language), utc_now)

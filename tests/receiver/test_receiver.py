@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -20,15 +19,11 @@ from dealsync.ledger.database import open_database
 from dealsync.ledger.evidence import MOST_CLAIMS, Evidence
 from dealsync.receiver.app import Parts, make_app
 from dealsync.receiver.lemon_squeezy import LARGEST_BODY
-from dealsync.receiver.page import Look, Page
+from dealsync.receiver.page import Page
 from tests.builders import NOW, RECEIPT
 
 SECRET, KEY = "a webhook secret", b"k" * 32
 WORDS = ClaimSection(company="Acme <b>", return_url="https://acme.example/start")
-LOOK = Look(
-    WORDS.company, WORDS.title, WORDS.text, WORDS.incomplete_title, WORDS.incomplete_text, WORDS.accent,
-    WORDS.background, WORDS.colour, WORDS.return_url, WORDS.return_text,
-)  # fmt: skip
 LINK = claim_url("https://deals.example", ClaimToken("nonce", 31, "77", NOW), KEY)
 ORDER = json.dumps(
     {
@@ -47,7 +42,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 async def client(engine: Engine) -> AsyncIterator[httpx.AsyncClient]:
-    app = make_app(Parts(engine, [SECRET], KEY, Page(LOOK), lambda: NOW))
+    app = make_app(Parts(engine, [SECRET], KEY, Page(WORDS, "en"), lambda: NOW))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://receiver") as http:
         yield http
 
@@ -175,8 +170,8 @@ async def test_claim__buyers_are_thanked_even_while_the_database_is_down(
 
 
 async def test_page__says_what_the_company_wants_in_its_language(engine: Engine) -> None:
-    look = replace(LOOK, title="Danke", text="Erster Absatz.\nZweiter.", language="de", return_url="")
-    app = make_app(Parts(engine, [SECRET], KEY, Page(look), lambda: NOW))
+    look = ClaimSection(title="Danke", text="Erster Absatz.\nZweiter.")
+    app = make_app(Parts(engine, [SECRET], KEY, Page(look, "de"), lambda: NOW))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://receiver") as http:
         text = (await http.get(visit())).text
     assert '<html lang="de">' in text

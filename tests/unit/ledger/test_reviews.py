@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, select, update
@@ -28,8 +28,8 @@ def review(order_id: int | str = 17, *lead_ids: int, reason: str = "several deal
     return Review(str(order_id), tuple(sorted(lead_ids)), reason, details)
 
 
-def record(engine: Engine, *reviews: Review, links: Iterable[Link] = (), at: object = NOW) -> None:
-    Journal(engine).record(Plan(reviews=reviews, links=tuple(links)), "run-1", at)  # type: ignore[arg-type]
+def record(engine: Engine, *reviews: Review, links: Iterable[Link] = (), at: datetime = NOW) -> None:
+    Journal(engine).record(Plan(reviews=reviews, links=tuple(links)), "run-1", at)
 
 
 def states(engine: Engine) -> dict[str, ReviewState]:

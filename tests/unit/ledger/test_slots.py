@@ -252,8 +252,10 @@ def test_slow_rate__from_before_a_clock_was_set_back_is_over(
 
 
 def test_machine__is_opened_by_many_at_once(tmp_path: Path) -> None:
+    """SQLite refuses, once in a hundred times, to wait for another who turns the same new file to WAL."""
     with ThreadPoolExecutor(8) as pool:
-        assert len(list(pool.map(open_machine, [tmp_path / "new"] * 8))) == 8
+        for number in range(25):
+            assert len(list(pool.map(open_machine, [tmp_path / str(number)] * 8))) == 8
 
 
 def test_block__stops_who_has_a_turn_but_waits_for_it(slots: SharedSlots) -> None:
