@@ -14,6 +14,7 @@ from benchmarks.matching_data import DEFAULT_ORDERS, generate
 from benchmarks.matching_scene import Answer, Label, Labelled
 from dealsync.core.match import Matches, match
 from dealsync.core.models import Tier
+from dealsync.core.sales import counted
 from tests.builders import NOW, policy
 
 AUTOMATIC = (Tier.EXPLICIT, Tier.LEDGER, Tier.FIELD, Tier.CLAIM, Tier.CHECKOUT, Tier.CONTACT)
@@ -90,7 +91,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     wanted = parser.parse_args()
     labelled = generate(wanted.orders, wanted.seed)
-    outcomes = score(labelled, match(labelled.world.tables(), policy(), NOW))
+    outcomes = score(labelled, match(counted(labelled.world.tables()), policy(), NOW))
     print("\n".join(table(outcomes)))
     sys.exit(any(o.false_link for o in outcomes))
 

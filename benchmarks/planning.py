@@ -42,12 +42,21 @@ def build(size: int) -> Tables:
          "product_id": "21", "subtotal_minor": pd.Series(49000, index=ids.index, dtype="Int64"), "discount_minor": 0,
          "tax_minor": 0, "setup_fee_minor": 0}
     )  # fmt: skip
-    stored = {"order_id": ids, "order_number": ids, "status": "paid", "amount_paid": "490", "currency": "USD"}
+    stored = {
+        "order_id": ids,
+        "order_number": ids,
+        "status": "paid",
+        "amount_paid": "490",
+        "currency": "USD",
+        "lifetime_revenue": "490",
+    }
     deals = pd.DataFrame(
         {"lead_id": np.arange(size), "name": "D", "pipeline_id": 1, "status_id": np.where(drifted, 2, 142),
          "price": 490, "responsible_user_id": pd.Series(501, index=ids.index, dtype="Int64"), "created_at": then,
          "updated_at": then, "closed_at": then, "is_deleted": False,
          "written": pd.Series("{}", index=ids.index, dtype="str"),
+         "entered_at": pd.Series(pd.NaT, index=ids.index, dtype=then.dtype),
+         "entered_by": pd.Series(None, index=ids.index, dtype="Int64"),
          **{f"ls_{key}": stored.get(key, pd.Series(None, index=ids.index, dtype="str")) for key in FIELD_KEYS}}
     )  # fmt: skip
     none = World().tables()
@@ -55,6 +64,7 @@ def build(size: int) -> Tables:
     return Tables(
         orders=orders,
         subscriptions=none.subscriptions,
+        invoices=none.invoices,
         deals=deals,
         contact_emails=none.contact_emails,
         lead_contacts=none.lead_contacts,

@@ -6,14 +6,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
+from zoneinfo import available_timezones
 
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.kommo.normalise import Account, CustomField, Pipeline, Status, User
 from dealsync.config import Config, FunnelSection, NameOrId, ProductSection, RotaEntry
+from dealsync.core.deadlines import Deadline
 from dealsync.core.mapping import FIELDS
+from dealsync.core.models import minor_digits
 from dealsync.core.owners import Absences, Owners, RotaUser
 from dealsync.core.policy import Funnel, Policy
 from dealsync.core.products import ProductRule
+from dealsync.core.texts import Texts
 from dealsync.errors import ConfigError
 from dealsync.settings import Settings
 
@@ -74,7 +78,12 @@ def resolve(settings: Settings, view: AccountView) -> Directory:
         self_serve_tag=config.self_serve.tag,
         company_key=config.self_serve.company_key.strip(),
         asks_about_unpaid_checkouts=config.matching.unpaid_checkouts == "review",
-        locale=config.texts.locale,
+        texts=Texts(
+            language=config.texts.language,
+            locale=config.texts.locale,
+            zone=find_zone(view.account.time_zone, config),
+            overrides=config.texts.overrides(),
+        ),
         window=timedelta(days=config.matching.window_days),
         max_auto_amount=config.matching.max_auto_amount,
         settle=timedelta(minutes=config.matching.settle_minutes),
@@ -82,8 +91,23 @@ def resolve(settings: Settings, view: AccountView) -> Directory:
         reopen_lost=config.policy.reopen_lost,
         stuck_after=timedelta(hours=config.policy.stuck_after_hours),
         notify_since=config.policy.notify_since,
+        price_digits=minor_digits(view.account.currency) if config.kommo.minor_units else 0,
+        price_is_net=config.policy.price == "net",
+        flags_zero_decimal=config.policy.zero_decimal == "flag",
+        trial_wins=config.policy.trial_wins,
+        renewal_deals=config.policy.renewal_deals,
+        reminder=timedelta(days=config.policy.renewal_reminder_days) or None,
+        deadline=Deadline(config.tasks.due_days, config.tasks.due_hour, find_zone(view.account.time_zone, config)),
+        task_type_id=config.tasks.type,
+        active_users=frozenset(user.user_id for user in view.users if user.is_active),
     )
     return Directory(policy, field_ids, view.account.subdomain)
+
+
+def find_zone(account_zone: str, config: Config) -> str:
+    """Return the time zone of deadlines and dates: the configured one, the account's, or UTC if it is unknown here."""
+    zone = config.tasks.time_zone or account_zone
+    return zone if zone in available_timezones() else "UTC"
 
 
 def find_funnels(pipelines: Sequence[Pipeline], config: Config) -> list[tuple[Funnel, Pipeline]]:

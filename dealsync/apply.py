@@ -17,6 +17,7 @@ from dealsync.core.batches import batches
 from dealsync.core.models import Contact, Deal, normal_email, normal_name
 from dealsync.core.plan import (
     Action,
+    ChangeTask,
     CompleteTask,
     DealChange,
     Doubt,
@@ -30,7 +31,7 @@ from dealsync.core.plan import (
     State,
     Task,
 )
-from dealsync.doubts import look_up, new_deal_link
+from dealsync.doubts import is_of_an_order, look_up, new_deal_link
 from dealsync.errors import ApiError, Banned, Rejected, Unauthorized, Unreachable
 from dealsync.ledger.runs import utc_now
 from dealsync.run import Run
@@ -79,7 +80,7 @@ async def apply_actions(run: Run, actions: Sequence[Action]) -> list[Outcome]:
     outcomes += await _change_deals(run, actions)
     outcomes += await _write(run, actions, Kind.NOTE, lead_ids)
     outcomes += await _write(run, actions, Kind.TASK, lead_ids)
-    outcomes += await _complete_tasks(run, actions)
+    outcomes += await _update_tasks(run, actions)
     return outcomes
 
 
@@ -114,7 +115,7 @@ async def _create_contacts(run: Run, actions: Sequence[Action]) -> list[Outcome]
 
 
 async def _create_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
-    field_ids = run.directory.field_ids
+    field_ids, digits = run.directory.field_ids, run.directory.policy.price_digits
     companions: dict[str, list[Action]] = {}
     for action in actions:
         if action.lead_id is None and isinstance(action.change, DealChange):
@@ -131,7 +132,9 @@ async def _create_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
             continue
         # A deal whose company could not be made goes without one: the sale counts.
         company_id = company_ids.get(deal.company_key) if deal.company_key else deal.company_id
-        body = render.new_deal(deal, _changes(carried), contact_id, field_ids, action.key, company_id=company_id)
+        body = render.new_deal(
+            deal, _changes(carried), contact_id, field_ids, action.key, company_id=company_id, price_digits=digits
+        )
         parcels.append(Parcel(action.key, body, carried))
     _record(run, orphans)
     results = await _deliver(run, parcels, _creating(run.kommo.create_deals), "new deals")
@@ -146,12 +149,11 @@ async def _change_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
     for action in actions:
         if action.lead_id is not None and isinstance(action.change, DealChange):
             by_lead.setdefault(action.lead_id, []).append(action)
-    parcels = [
-        Parcel(
-            str(lead_id), render.deal_change(lead_id, _changes(group), run.directory.field_ids), tuple(group), lead_id
-        )
-        for lead_id, group in sorted(by_lead.items())
-    ]
+    field_ids, digits = run.directory.field_ids, run.directory.policy.price_digits
+    parcels = []
+    for lead_id, group in sorted(by_lead.items()):
+        body = render.deal_change(lead_id, _changes(group), field_ids, price_digits=digits)
+        parcels.append(Parcel(str(lead_id), body, tuple(group), lead_id))
 
     async def call(batch: Sequence[Parcel]) -> Results:
         times = await run.kommo.update_deals([p.body for p in batch])
@@ -170,7 +172,7 @@ async def _write(run: Run, actions: Sequence[Action], kind: Kind, lead_ids: Mapp
     for action in actions:
         if action.kind is not kind:
             continue
-        lead_id = action.lead_id or lead_ids.get(f"{action.source}:deal")
+        lead_id = action.lead_id or lead_ids.get(f"order:{action.order_id}:deal")
         if lead_id is None and not _hangs_on_nothing(action):
             continue
         if isinstance(action.change, Note) and lead_id is not None:
@@ -181,18 +183,21 @@ async def _write(run: Run, actions: Sequence[Action], kind: Kind, lead_ids: Mapp
     return _outcomes(await _deliver(run, parcels, _creating(create), f"{kind}s"))
 
 
-async def _complete_tasks(run: Run, actions: Sequence[Action]) -> list[Outcome]:
-    """Tick off tasks of ours that are still open; people may have done so, or deleted them."""
-    wanted = {a.change.task_key: a for a in actions if isinstance(a.change, CompleteTask)}
-    task_ids = run.store.journal.result_ids(wanted)
+async def _update_tasks(run: Run, actions: Sequence[Action]) -> list[Outcome]:
+    """Change tasks of ours and tick them off, those that are still open; people may have done so, or deleted them."""
+    wanted = [(a, a.change) for a in actions if isinstance(a.change, ChangeTask | CompleteTask)]
+    task_ids = run.store.journal.result_ids(change.task_key for _, change in wanted)
     still_open = await run.kommo.open_tasks(task_ids.values()) if task_ids else set()
-    parcels: list[Parcel] = []
     done: list[Parcel] = []
-    for key, task_id in task_ids.items():
-        if isinstance((action := wanted[key]).change, CompleteTask):
-            body = render.completed_task(task_id, action.change)
-            parcel = Parcel(str(task_id), body, (action,), action.lead_id)
-            (parcels if task_id in still_open else done).append(parcel)
+    changed: dict[int, Parcel] = {}
+    for action, change in wanted:
+        task_id = task_ids.get(change.task_key)
+        if task_id is None or task_id not in still_open:
+            done.append(Parcel(action.key, {}, (action,), action.lead_id))
+            continue
+        body = render.changed_task(task_id, change)
+        before = changed.get(task_id, Parcel(str(task_id), {}, (), action.lead_id))
+        changed[task_id] = replace(before, body=before.body | body, actions=(*before.actions, action))
     nothing_left = [(parcel, Result(State.APPLIED)) for parcel in done]
     _record(run, nothing_left)
 
@@ -200,7 +205,7 @@ async def _complete_tasks(run: Run, actions: Sequence[Action]) -> list[Outcome]:
         times = await run.kommo.update_tasks([p.body for p in batch])
         return {str(task_id): Result(State.APPLIED, task_id, at) for task_id, at in times.items()}
 
-    return _outcomes([*nothing_left, *await _deliver(run, parcels, call, "tasks that are done")])
+    return _outcomes([*nothing_left, *await _deliver(run, list(changed.values()), call, "changed tasks")])
 
 
 def _hangs_on_nothing(action: Action) -> bool:
@@ -303,7 +308,7 @@ def _record(run: Run, results: Sequence[tuple[Parcel, Result]]) -> None:
     links = [
         new_deal_link(parcel.actions[0], result.result_id)
         for parcel, result in results
-        if result.result_id is not None and isinstance(parcel.actions[0].change, NewDeal)
+        if result.result_id is not None and is_of_an_order(parcel.actions[0])
     ]
     run.store.journal.close(_outcomes(results), links, utc_now())
 

@@ -7,6 +7,7 @@ import tomllib
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
 
 from babel import Locale, UnknownLocaleError
 from pydantic import (
@@ -25,6 +26,7 @@ from pydantic_core import ErrorDetails
 from dealsync.core.assumptions import KOMMO_WRITE_BATCH
 from dealsync.core.owners import Strategy
 from dealsync.core.products import check_name
+from dealsync.core.texts import fault_of, words
 from dealsync.errors import ConfigError
 
 NameOrId = int | str
@@ -59,6 +61,8 @@ class FunnelSection(_Section):
 
 class KommoSection(FunnelSection):
     """Where deals live, and where self-serve deals are made."""
+
+    minor_units: bool = False  # the account's prices have decimals
 
 
 class LemonSqueezySection(_Section):
@@ -179,8 +183,11 @@ class PolicySection(_Section):
     amount_tolerance: Annotated[int, Field(ge=0)] = 0  # minor units
     stuck_after_hours: Annotated[float, Field(gt=0, le=87_600)] = 24
     notify_since: datetime | None = None
-    trial_wins: Literal[False] = False
-    renewal_deals: Literal[False] = False
+    trial_wins: bool = False
+    renewal_deals: bool = False
+    renewal_reminder_days: Annotated[int, Field(ge=0, le=365)] = 0  # before an annual plan renews; 0: no reminder
+    price: Literal["gross", "net"] = "gross"  # of tax
+    zero_decimal: Literal["flag", "trust"] = "flag"  # currencies without cents
 
     @field_validator("notify_since")
     @classmethod
@@ -237,7 +244,24 @@ class ClaimSection(_Section):
 class TextsSection(_Section):
     """The words in notes and tasks."""
 
+    language: Literal["en", "de"] = "en"
     locale: str = "en_US"
+    file: str = ""  # TOML file with texts of the account's own
+
+    def overrides(self) -> dict[str, str]:
+        """Return the texts of the account's own, by name. Raises ConfigError naming the file and the text."""
+        if not self.file.strip():
+            return {}
+        path = Path(self.file)
+        try:
+            texts = read_toml(path)
+        except FileNotFoundError as error:
+            raise ConfigError(f"There is no {path}, which texts.file names") from error
+        for name, text in texts.items():
+            fault = fault_of(name, text) if isinstance(text, str) else "is no text"
+            if fault:
+                raise ConfigError(f"{path}: {name} {fault}. The texts there are: {', '.join(words('en'))}")
+        return texts
 
     @field_validator("locale")
     @classmethod
@@ -246,6 +270,22 @@ class TextsSection(_Section):
             Locale.parse(value)
         except (UnknownLocaleError, ValueError) as error:
             raise ValueError(f"no such locale: {value}") from error
+        return value
+
+
+class TasksSection(_Section):
+    """What tasks look like."""
+
+    type: Annotated[int, Field(ge=1)] = 1  # Kommo's id of the type: 1 is a follow-up
+    due_days: Annotated[int, Field(ge=0, le=365)] = 1  # working days
+    due_hour: Annotated[int, Field(ge=0, le=23)] = 18
+    time_zone: str = ""  # IANA name; empty: the Kommo account's
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value and value not in available_timezones():
+            raise ValueError(f"no such time zone: {value}")
         return value
 
 
@@ -270,6 +310,7 @@ class Config(_Section):
     policy: PolicySection = PolicySection()
     limits: LimitsSection = LimitsSection()
     texts: TextsSection = TextsSection()
+    tasks: TasksSection = TasksSection()
     receiver: ReceiverSection = ReceiverSection()
     claim: ClaimSection = ClaimSection()
     fields: dict[str, NameOrId] = Field(default_factory=dict)

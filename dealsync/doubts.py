@@ -20,6 +20,7 @@ from dealsync.core.texts import reference
 from dealsync.ledger.runs import utc_now
 from dealsync.run import Run
 
+OF_TASKS = (Kind.CHANGE_TASK, Kind.COMPLETE)
 NOT_FOUND = "the answer was lost, and reading Kommo shows that it did not happen"
 
 
@@ -54,13 +55,18 @@ async def look_up(run: Run, doubts: Sequence[Doubt]) -> Settled:
         *await _changes(run, [a for a in actions if a.lead_id is not None and isinstance(a.change, DealChange)]),
         *await _texts(_of(actions, Kind.NOTE), run.kommo.notes_of),
         *await _texts(_of(actions, Kind.TASK), run.kommo.tasks_of),
-        # Ticked off or not: the next run looks, and does it if need be.
-        *(_outcome(a, result_id=None, lead_id=a.lead_id) for a in _of(actions, Kind.COMPLETE)),
+        # Changed, ticked off, or not: the next run looks, and does it if need be.
+        *(_outcome(a, result_id=None, lead_id=a.lead_id) for a in actions if a.kind in OF_TASKS),
         *await _loose_tasks(run.kommo, _of(actions, Kind.TASK), since),
     ]
     made = {o.key: o.lead_id for o in outcomes if o.state is State.APPLIED}
-    links = tuple(new_deal_link(a, made[a.key]) for a in _of(actions, Kind.CREATE_DEAL) if made.get(a.key))
+    links = tuple(new_deal_link(a, made[a.key]) for a in actions if is_of_an_order(a) and made.get(a.key))
     return Settled(tuple(outcomes), links)
+
+
+def is_of_an_order(action: Action) -> bool:
+    """Whether an action makes the deal that an order belongs to; a renewal's deal is one beside it."""
+    return isinstance(action.change, NewDeal) and action.source.startswith("order:")
 
 
 def new_deal_link(action: Action, lead_id: int | None) -> Link:
@@ -110,13 +116,14 @@ async def _new_deals(run: Run, actions: Sequence[Action], since: datetime) -> li
         return []
     newest = await run.kommo.newest_deals(run.directory.field_keys, since=since)
     run.store.mirror.keep_deals(newest)
-    by_order = {deal.fields.get("order_id"): deal.lead_id for deal in newest}
+    made = {f"{kind}:{deal.fields.get(f'{kind}_id')}": deal.lead_id for deal in newest for kind in ("order", "invoice")}
+    found = {a.key: made.get(a.source) or made.get(f"order:{a.order_id}") for a in actions}
     run.store.mirror.remember(
-        Seen(by_order[a.order_id], a.change.as_written())
+        Seen(lead_id, a.change.as_written())
         for a in actions
-        if a.order_id in by_order and isinstance(a.change, NewDeal)
+        if (lead_id := found[a.key]) is not None and isinstance(a.change, NewDeal)
     )
-    return [_outcome(a, result_id=by_order.get(a.order_id), lead_id=by_order.get(a.order_id)) for a in actions]
+    return [_outcome(a, result_id=found[a.key], lead_id=found[a.key]) for a in actions]
 
 
 async def _changes(run: Run, actions: Sequence[Action]) -> list[Outcome]:
@@ -146,8 +153,8 @@ async def _happened(run: Run, deal: Deal, changes: Sequence[DealChange], before:
     status_id = next((change.status_id for change in changes if change.status_id is not None), None)
     if status_id is None or before is None or deal.updated_at <= before:
         return False
-    moves = await run.kommo.status_changes(deal.lead_id, since=before)
-    return status_id in moves
+    moves = await run.kommo.moves([deal.lead_id], since=before)
+    return status_id in {move.status_id for move in moves}
 
 
 def _holds(deal: Deal, change: DealChange) -> bool:
@@ -157,6 +164,7 @@ def _holds(deal: Deal, change: DealChange) -> bool:
         and (change.price is None or deal.price == change.price)
         and all(deal.fields.get(key) == value for key, value in change.fields.items())
         and set(change.tags_to_add) <= set(deal.tags)
+        and not set(change.tags_to_delete) & set(deal.tags)
     )
 
 

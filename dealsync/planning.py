@@ -6,7 +6,7 @@ from dealsync.core import planner
 from dealsync.core.plan import Action, Plan
 from dealsync.core.tables import Tables
 from dealsync.ledger.runs import utc_now
-from dealsync.poll import read_companies, read_countries, read_deals, read_merges
+from dealsync.poll import read_companies, read_countries, read_deals, read_entries, read_merges
 from dealsync.run import Run
 
 
@@ -20,6 +20,7 @@ async def make_plan(run: Run) -> Plan:
     plan = _plan(run)
     while await _read_what_is_missing(run, plan):
         plan = _plan(run)
+    run.first_seen = run.store.findings.keep(plan, run.started_at)
     return plan
 
 
@@ -36,6 +37,7 @@ async def _read_what_is_missing(run: Run, plan: Plan) -> bool:
     gone = asked.gone_lead_ids - run.merges_sought
     customers = asked.customer_ids - run.customers_read
     companies = asked.company_names - run.companies_sought
+    entries = (asked.entered_lead_ids | asked.moved_lead_ids) - run.entries_read
     if stale:
         await read_deals(run, stale)
     if gone:
@@ -44,7 +46,9 @@ async def _read_what_is_missing(run: Run, plan: Plan) -> bool:
         await read_countries(run, customers)
     if companies:
         await read_companies(run, companies)
-    return bool(stale or gone or customers or companies)
+    if entries:
+        await read_entries(run, entries)
+    return bool(stale or gone or customers or companies or entries)
 
 
 def _plan(run: Run) -> Plan:
@@ -52,6 +56,7 @@ def _plan(run: Run) -> Plan:
     tables = Tables(
         orders=mirror.orders(),
         subscriptions=mirror.subscriptions(),
+        invoices=mirror.invoices(),
         deals=mirror.deals(),
         contact_emails=mirror.contact_emails(),
         lead_contacts=mirror.lead_contacts(),

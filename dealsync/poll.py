@@ -77,6 +77,7 @@ async def poll_lemon_squeezy(run: Run, reach: Reach) -> int:
             for i in store_ids
         ),
         *(_walk_checkouts(run, reach, i) for i in store_ids),
+        *(_walk_refunds(run, i) for i in store_ids if reach.deep),
     )
     if silent := [store_id for store_id in store_ids if not mirror.has_orders_of(store_id)]:
         await _explain_silence(run, silent)
@@ -130,6 +131,17 @@ async def _walk(run: Run, reach: Reach, listed: Listed[Row]) -> int:
     leaves_a_gap = mark is not None and stop_at is not None and stop_at > mark.polled_at
     if mark is None or not leaves_a_gap:
         run.store.runs.set_watermark(listed.watermark, Watermark(run.started_at, next_page))
+    return count
+
+
+async def _walk_refunds(run: Run, store_id: str) -> int:
+    """Read the invoices that were refunded in full, however old: unlike orders they can be asked for."""
+    count = 0
+    async with aclosing(run.lemon_squeezy.invoices(store_id, refunded=True)) as walk:
+        async for page in walk:
+            run.store.mirror.keep_invoices(page.rows)
+            count += len(page.rows)
+            run.progress(f"Lemon Squeezy refunded invoices: page {page.number} of {page.last}")
     return count
 
 
@@ -230,6 +242,17 @@ async def read_merges(run: Run, gone: AbstractSet[int]) -> None:
     run.store.evidence.keep_merges({**none, **found}, utc_now())
     run.merges_sought |= gone
     run.store.runs.set_watermark(MERGES, Watermark(run.started_at, 0))
+
+
+async def read_entries(run: Run, lead_ids: AbstractSet[int]) -> None:
+    """Read since when deals are in their present status, and who moved them there. No event: since they were made."""
+    places = run.store.mirror.placed(lead_ids)
+    entries: dict[int, tuple[datetime, int | None]] = {i: (made_at, None) for i, (_, made_at) in places.items()}
+    for move in await run.kommo.moves(places):
+        if move.status_id == places[move.lead_id][0]:
+            entries[move.lead_id] = (move.moved_at, move.user_id)
+    run.store.mirror.remember_entries(entries)
+    run.entries_read |= lead_ids
 
 
 async def read_countries(run: Run, customer_ids: AbstractSet[str]) -> None:

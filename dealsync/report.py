@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from dealsync.addresses import deal_url, order_url
-from dealsync.core.plan import Action, Outcome, Plan, State
+from dealsync.core.plan import Action, Drift, Outcome, Plan, Refusal, State
 from dealsync.errors import RunFailed
 from dealsync.ledger.runs import utc_now
 from dealsync.run import Run
@@ -30,11 +30,13 @@ KIND_WORDS = {
     "price": "prices set to what was paid",
     "fields": "deals with LS fields filled",
     "tag": "deals tagged",
+    "untag": "tags taken off",
     "create-company": "companies created",
     "create-contact": "contacts created",
     "create-deal": "deals created",
     "note": "notes written",
     "task": "tasks set",
+    "change-task": "tasks made urgent",
     "complete": "tasks ticked off",
 }
 MARKDOWN_ROWS = 500
@@ -55,6 +57,7 @@ class Report:
     unreadable: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     kommo_url: str = ""
+    first_seen: Mapping[str, datetime] = field(default_factory=dict)  # drifts and refusals of the plan, by key
 
     def state_of(self, action: Action) -> str:
         """Return where an action stands after the run."""
@@ -110,9 +113,27 @@ class Report:
             ],
             "oddities": [{"source": oddity.source, "reason": oddity.reason} for oddity in plan.oddities],
             "refusals": [
-                {"source": r.source, "lead_id": r.lead_id, "rule": r.rule, "reason": r.reason} for r in plan.refusals
+                {
+                    "source": r.source,
+                    "lead_id": r.lead_id,
+                    "rule": r.rule,
+                    "reason": r.reason,
+                    "first_seen_at": self._first_seen(r).isoformat(),
+                }
+                for r in plan.refusals
             ],
             "drift": dict(plan.drift),
+            "drifts": [
+                {
+                    "class": d.drift,
+                    "source": d.source,
+                    "lead_id": d.lead_id,
+                    "since": d.since.isoformat(),
+                    "first_seen_at": self._first_seen(d).isoformat(),
+                    "age_hours": round((self.started_at - d.since).total_seconds() / 3600, 1),
+                }
+                for d in plan.drifts
+            ],
             "settling": [f"order:{order_id}" for order_id in plan.settling],
             "other_mode": plan.other_mode,
             "unreadable": list(self.unreadable),
@@ -133,20 +154,16 @@ class Report:
             f"# {self.headline()}",
             f"Run `{self.run_id}`, {seconds:.0f} s, {sum(self.requests.values())} requests.",
         ]
-        lines += ["", "## Out of step when the run began", "", "| drift | count |", "|---|---|"]
-        lines += [f"| {DRIFT_WORDS[name]} | {count} |" for name, count in self.plan.drift.items()]
+        lines += ["", "## Out of step when the run began", "", "| drift | count | oldest since |", "|---|---|---|"]
+        oldest = {d.drift: f"{d.since:%Y-%m-%d %H:%M}" for d in reversed(self.plan.drifts)}
+        lines += [f"| {DRIFT_WORDS[name]} | {n} | {oldest.get(name, '')} |" for name, n in self.plan.drift.items()]
         lines += self._markdown_deals()
         if self.troubled:
             lines += ["", "## Not done", "", "| action | state | why |", "|---|---|---|"]
             lines += [f"| `{a.key}` | {self.state_of(a)} | {_cell(self._error(a))} |" for a in self.troubled]
         if self.plan.reviews:
             lines += self._markdown_reviews()
-        if self.plan.refusals:
-            lines += ["", "## Left alone", "", "| order | deal | rule | why |", "|---|---|---|---|"]
-            lines += [
-                f"| {order_link(r.source.partition(':')[2])} | {self.deal_link(r.lead_id)} | {r.rule} | {r.reason} |"
-                for r in self.plan.refusals
-            ]
+        lines += self._markdown_drifts() + self._markdown_refusals()
         if self.plan.oddities:
             lines += ["", "## Not believed", "", "| about | what |", "|---|---|"]
             lines += [f"| `{oddity.source}` | {_cell(oddity.reason)} |" for oddity in self.plan.oddities]
@@ -154,6 +171,41 @@ class Report:
         if remarks:
             lines += ["", "## Remarks", "", *(f"- {remark}" for remark in remarks)]
         return "\n".join(lines) + "\n"
+
+    def _markdown_drifts(self) -> list[str]:
+        """Every single thing that is out of step, with its age."""
+        if not self.plan.drifts:
+            return []
+        lines = [
+            "",
+            "## Out of step, one by one",
+            "",
+            "| what | about | deal | since | seen first |",
+            "|---|---|---|---|---|",
+        ]
+        for d in self.plan.drifts[:MARKDOWN_ROWS]:
+            deal = "none" if d.lead_id is None else self.deal_link(d.lead_id)
+            when = f"{d.since:%Y-%m-%d %H:%M} | {self._first_seen(d):%Y-%m-%d %H:%M}"
+            lines.append(f"| {DRIFT_WORDS[d.drift]} | `{d.source}` | {deal} | {when} |")
+        return lines
+
+    def _markdown_refusals(self) -> list[str]:
+        """What a conflict rule left alone; what earlier runs told of already is only counted."""
+        fresh = [r for r in self.plan.refusals if self._first_seen(r) >= self.started_at]
+        if not self.plan.refusals:
+            return []
+        known = len(self.plan.refusals) - len(fresh)
+        lines = ["", "## Left alone", ""]
+        lines += [f"{known} more are as in earlier runs: `dealsync plan --json` lists them.", ""] if known else []
+        if fresh:
+            lines += ["| about | deal | rule | why |", "|---|---|---|---|"]
+        return lines + [
+            f"| `{r.source}` | {self.deal_link(r.lead_id)} | {r.rule} | {_cell(r.reason)} |"
+            for r in fresh[:MARKDOWN_ROWS]
+        ]
+
+    def _first_seen(self, row: Drift | Refusal) -> datetime:
+        return self.first_seen.get(row.key, self.started_at)
 
     def _markdown_reviews(self) -> list[str]:
         """What a person must place, each with the deals that it may be for, best first."""
@@ -179,7 +231,9 @@ class Report:
         deals: dict[tuple[str, int | None], list[str]] = {}
         for action in self.plan.actions:
             if not self.applied or self.state_of(action) == State.APPLIED:
-                deals.setdefault((action.order_id, self._lead_id(action)), []).append(action.kind.value)
+                deals.setdefault((action.order_id or action.source, self._lead_id(action)), []).append(
+                    action.kind.value
+                )
         if not deals:
             return []
         rows = [
@@ -241,6 +295,7 @@ def make_report(run: Run, plan: Plan, outcomes: Sequence[Outcome] | None = None)
         unreadable=tuple(run.unreadable),
         notices=tuple(run.remarks),
         kommo_url=run.settings.environment.kommo_url,
+        first_seen=run.first_seen,
     )
     figures = {
         "headline": report.headline(),

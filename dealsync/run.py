@@ -46,6 +46,8 @@ class Run:
         self.merges_sought: set[int] = set()  # deals that are gone, looked for among the merges of this run
         self.customers_read: set[str] = set()
         self.companies_sought: set[str] = set()
+        self.first_seen: dict[str, datetime] = {}  # drifts and refusals of the plan, by key
+        self.entries_read: set[int] = set()  # deals whose coming into their status was looked up
 
     @property
     def max_changes(self) -> int:
@@ -83,6 +85,7 @@ async def open_run(
                 view = await read_account(kommo)
                 store.runs.bind("Kommo account", str(view.account.account_id))
                 directory = resolve(settings, view)
+                kommo.price_digits = directory.policy.price_digits
                 yield Run(run_id, settings, store, lemon_squeezy, kommo, directory, started_at, progress)
     finally:
         await lemon_squeezy.close()

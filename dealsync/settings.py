@@ -32,6 +32,7 @@ from dealsync.errors import ConfigError
 from dealsync.ledger.blocks import Blocks
 from dealsync.ledger.database import open_database
 from dealsync.ledger.evidence import Evidence
+from dealsync.ledger.findings import Findings
 from dealsync.ledger.journal import Journal
 from dealsync.ledger.mirror import Mirror
 from dealsync.ledger.reviews import Reviews
@@ -147,6 +148,7 @@ class Store:
     limits: Limits
     evidence: Evidence
     reviews: Reviews
+    findings: Findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,9 @@ def build_store(environment: Environment) -> Store:
     """Open and migrate the database. Raises DatabaseError."""
     engine = open_database(environment.dealsync_database_url.get_secret_value())
     limits = Limits(engine, open_machine(environment.dealsync_state_dir))
-    return Store(Mirror(engine), Journal(engine), Runs(engine), limits, Evidence(engine), Reviews(engine))
+    return Store(
+        Mirror(engine), Journal(engine), Runs(engine), limits, Evidence(engine), Reviews(engine), Findings(engine)
+    )
 
 
 def build_lemon_squeezy(environment: Environment, store: Store, *, urgent: bool = False) -> LemonSqueezy:

@@ -26,6 +26,8 @@ from dealsync.settings import Environment, build_kommo, build_lemon_squeezy, bui
 Choose = Callable[[str, Sequence[str]], str | None]
 """Asks a person to pick one of some names; None when there is nobody to ask."""
 
+GROUP = "Lemon Squeezy"
+"""The group of deals' fields that the LS fields are made in."""
 DEFAULTS = {"invoice_status": "Invoice sent", "attention_status": "Needs attention"}
 COMMENTS = {
     "kommo": "Names or ids. Deals in this pipeline are matched by their contact's e-mail.",
@@ -150,8 +152,10 @@ async def _make_fields(
 ) -> tuple[tuple[str, ...], dict[str, int]]:
     """Make the LS fields that are neither configured and there, nor there by name; return their names, and all ids."""
     ids = {f.key: find_field(present, config.fields.get(f.key)) or find_field(present, f.name) for f in FIELDS}
-    missing = [body for field, body in zip(FIELDS, render.ls_fields(), strict=True) if ids[field.key] is None]
-    made = await kommo.create_deal_custom_fields(missing) if missing else []
+    made: list[CustomField] = []
+    if None in ids.values():
+        bodies = zip(FIELDS, render.ls_fields(await kommo.deal_field_group(GROUP)), strict=True)
+        made = await kommo.create_deal_custom_fields([body for field, body in bodies if ids[field.key] is None])
     ids |= {field.key: find_field(made, field.name) for field in FIELDS if ids[field.key] is None}
     return tuple(field.name for field in made), {key: field_id for key, field_id in ids.items() if field_id}
 

@@ -15,6 +15,7 @@ from dealsync.core.mapping import FIELD_KEYS
 from dealsync.core.models import (
     Contact,
     Deal,
+    Invoice,
     Link,
     Money,
     Order,
@@ -24,7 +25,7 @@ from dealsync.core.models import (
     normal_email,
 )
 from dealsync.core.owners import Owners, RotaUser
-from dealsync.core.plan import Action, DealChange, NewContact, NewDeal, Plan
+from dealsync.core.plan import Action, CompleteTask, DealChange, NewContact, NewDeal, Note, Plan, Task
 from dealsync.core.policy import Funnel, Policy
 from dealsync.core.tables import (
     CHECKOUT_COLUMNS,
@@ -34,6 +35,7 @@ from dealsync.core.tables import (
     DEAL_COLUMNS,
     DECISION_COLUMNS,
     HINT_COLUMNS,
+    INVOICE_COLUMNS,
     LEAD_CONTACT_COLUMNS,
     LEDGER_COLUMNS,
     LINK_COLUMNS,
@@ -64,12 +66,12 @@ INTEGERS = {
     "setup_fee_minor",
     "gone_id",
 }
-NULLABLE_INTEGERS = {"responsible_user_id", "subtotal_minor", "custom_price", "company_id"}
+NULLABLE_INTEGERS = {"entered_by", "responsible_user_id", "subtotal_minor", "custom_price", "company_id"}
 TIMES = {
-    "created_at", "updated_at", "closed_at", "refunded_at", "renews_at", "ends_at",
-    "seen_at", "issued_at", "expires_at",
+    "created_at", "updated_at", "closed_at", "refunded_at", "renews_at", "ends_at", "trial_ends_at", "resumes_at",
+    "seen_at", "issued_at", "expires_at", "entered_at",
 }  # fmt: skip
-BOOLEANS = {"test_mode", "is_deleted", "is_settled"}
+BOOLEANS = {"test_mode", "is_deleted", "is_settled", "is_cancelled"}
 
 
 def policy(**changes: Any) -> Policy:
@@ -122,6 +124,32 @@ def subscription(subscription_id: int | str = 9, *, order_id: int | str = 17, **
         test_mode=False,
         created_at=NOW - timedelta(days=1),
         updated_at=NOW - timedelta(days=1),
+    )
+    return replace(ordinary, **changes)
+
+
+def invoice(
+    invoice_id: int | str = 44,
+    *,
+    subscription_id: int | str = 9,
+    total: int = 49000,
+    refunded: int = 0,
+    currency: str = "USD",
+    **changes: Any,
+) -> Invoice:
+    """Return a renewal of half a day ago, paid; amounts in minor units."""
+    at = changes.pop("created_at", NOW - timedelta(hours=12))
+    ordinary = Invoice(
+        id=str(invoice_id),
+        store_id=STORE,
+        subscription_id=str(subscription_id),
+        billing_reason="renewal",
+        invoice_status="paid",
+        total=Money(total, currency),
+        refunded=Money(refunded, currency),
+        test_mode=False,
+        created_at=at,
+        updated_at=at + timedelta(hours=1),
     )
     return replace(ordinary, **changes)
 
@@ -198,7 +226,9 @@ class World:
     contacts: tuple[Contact, ...] = ()
     subscriptions: tuple[Subscription, ...] = ()
     links: tuple[Link, ...] = ()
-    states: tuple[tuple[str, str], ...] = ()  # ledger state by key
+    invoices: tuple[Invoice, ...] = ()
+    states: tuple[tuple[str, str], ...] = ()  # ledger state by key, of what tests say was done before
+    done: tuple[Action, ...] = ()  # what plans did
     hints: tuple[tuple[Any, ...], ...] = ()  # `webhook` and `claim`
     checkouts: tuple[IssuedCheckout, ...] = ()
     merges: tuple[tuple[int, int | None], ...] = ()  # gone, survivor
@@ -215,7 +245,8 @@ class World:
             contact_emails=_frame(CONTACT_EMAIL_COLUMNS, ((c.contact_id, e) for c in self.contacts for e in c.emails)),
             lead_contacts=_frame(LEAD_CONTACT_COLUMNS, ((d.lead_id, c) for d in self.deals for c in d.contact_ids)),
             links=_frame(LINK_COLUMNS, ((x.order_id, x.lead_id, x.tier.value, x.evidence) for x in self.links)),
-            ledger=_frame(LEDGER_COLUMNS, ((key, "", state, "", 0) for key, state in self.states)),
+            invoices=_frame(INVOICE_COLUMNS, map(_invoice_row, self.invoices)),
+            ledger=_frame(LEDGER_COLUMNS, (*map(_entry, self.states), *map(_done, self.done))),
             hints=_frame(HINT_COLUMNS, self.hints),
             checkouts=_frame(CHECKOUT_COLUMNS, map(_checkout_row, self.checkouts)),
             merges=_frame(MERGE_COLUMNS, ((gone, survivor, True) for gone, survivor in self.merges)),
@@ -228,24 +259,37 @@ class World:
         """Return a deal by id."""
         return next(d for d in self.deals if d.lead_id == lead_id)
 
+    @property
+    def open_tasks(self) -> list[str]:
+        """The keys of the tasks that were set and not ticked off, in the order in which they were set."""
+        off = {a.change.task_key for a in self.done if isinstance(a.change, CompleteTask)}
+        return [a.key for a in self.done if isinstance(a.change, Task) and a.key not in off]
+
+    @property
+    def notes(self) -> list[str]:
+        """The texts of all notes, without their references."""
+        return [a.change.text.rpartition(" ref ")[0] for a in self.done if isinstance(a.change, Note)]
+
     def after(self, plan: Plan) -> World:
         """Return the world after Kommo accepted the whole plan."""
         deals = {d.lead_id: d for d in self.deals}
         contacts = {c.contact_id: c for c in self.contacts}
         links = {x.order_id: x for x in (*self.links, *plan.links)}
         made: dict[str, int] = {}
+        keys = {action.key for action in self.done}
         for action in plan.actions:
+            assert action.key not in keys, f"{action.key} was done before"
             _carry_out(action, deals, contacts, links, made)
         for found in plan.seen:
             before = deals[found.lead_id]
             deals[found.lead_id] = replace(before, written={**before.written, **found.values})
-        states = dict(self.states) | {action.key: "applied" for action in plan.actions}
+        placed = tuple(replace(a, lead_id=a.lead_id or made.get(f"order:{a.order_id}:deal")) for a in plan.actions)
         return replace(
             self,
             deals=tuple(deals.values()),
             contacts=tuple(contacts.values()),
             links=tuple(links.values()),
-            states=tuple(states.items()),
+            done=(*self.done, *placed),
         )
 
 
@@ -264,7 +308,9 @@ def _carry_out(
             NOW, NOW, NOW, (contact_id,) if contact_id else (), change.tags, dict(change.fields), False,
             change.as_written(),
         )  # fmt: skip
-        links[action.order_id] = Link(action.order_id, lead_id, Tier.SELF_SERVE, "created")
+        made[action.key] = lead_id
+        if action.source.startswith("order:"):
+            links[action.order_id] = Link(action.order_id, lead_id, Tier.SELF_SERVE, "created")
     elif isinstance(change, DealChange) and action.lead_id is not None:
         before = deals[action.lead_id]
         deals[action.lead_id] = replace(
@@ -273,8 +319,11 @@ def _carry_out(
             status_id=before.status_id if change.status_id is None else change.status_id,
             price=before.price if change.price is None else change.price,
             fields={**before.fields, **change.fields},
-            tags=tuple(dict.fromkeys((*before.tags, *change.tags_to_add))),
+            tags=tuple(
+                tag for tag in dict.fromkeys((*before.tags, *change.tags_to_add)) if tag not in change.tags_to_delete
+            ),
             written={**before.written, **change.as_written()},
+            entered_at=(before.entered_at or before.updated_at) if change.status_id is None else None,
             updated_at=NOW,
         )
 
@@ -304,6 +353,23 @@ def _order_row(o: Order) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+def _entry(entry: tuple[str, str]) -> tuple[Any, ...]:
+    key, state = entry
+    source = ":".join(key.split(":")[:2])
+    return (key, "", state, source, source.partition(":")[2] if source.startswith("order:") else "", 0, "")
+
+
+def _done(a: Action) -> tuple[Any, ...]:
+    return (a.key, a.kind.value, "applied", a.source, a.order_id, a.lead_id or 0, a.alarm)
+
+
+def _invoice_row(i: Invoice) -> tuple[Any, ...]:
+    return (
+        i.id, i.store_id, i.subscription_id, i.billing_reason, i.invoice_status, i.total.minor, i.tax_minor,
+        i.refunded.minor, i.total.currency, i.test_mode, i.created_at, i.updated_at, i.refunded_at,
+    )  # fmt: skip
+
+
 def _subscription_row(s: Subscription) -> tuple[Any, ...]:
     return (s.id, *(getattr(s, name) for name in SUBSCRIPTION_COLUMNS[1:]))
 
@@ -313,6 +379,6 @@ def _checkout_row(c: IssuedCheckout) -> tuple[Any, ...]:
 
 
 def _deal_row(d: Deal) -> tuple[Any, ...]:
-    names = [name for name in DEAL_COLUMNS if name != "written" and not name.startswith("ls_")]
     written = json.dumps(dict(d.written)) if d.written else None
-    return (*(getattr(d, name) for name in names), written, *map(d.fields.get, FIELD_KEYS))
+    names = [name for name in DEAL_COLUMNS if not name.startswith("ls_")]
+    return (*(written if name == "written" else getattr(d, name) for name in names), *map(d.fields.get, FIELD_KEYS))

@@ -47,7 +47,7 @@ def _price(order: Order, deal: Deal, policy: Policy) -> tuple[int, str]:
     paid = format_money(order.total, policy.locale)
     if order.total.currency != policy.account_currency:
         return 0, f"{paid} was paid, the deal is in {policy.account_currency}"
-    if deal.price == order.total.whole:
+    if deal.price == policy.units_of(order):
         return 30, f"its price, {deal.price} {policy.account_currency}, is what was paid"
     return 0, f"it asks {deal.price} {policy.account_currency}, {paid} was paid"
 

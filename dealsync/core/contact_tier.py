@@ -96,7 +96,7 @@ def _doubt(order: Order, deal: Deal, policy: Policy) -> str | None:
     """Why the only open deal of the buyer may not be closed without a person; None when it may."""
     if order.total.currency != policy.account_currency:
         return f"paid in {order.total.currency}, the deal's price is in {policy.account_currency}"
-    if deal.price != order.total.whole:
+    if deal.price != policy.units_of(order):
         return f"the deal asks {deal.price}, {order.total.major} {order.total.currency} was paid"
     if not deal.price:
         return "the deal has no price to compare with"
@@ -128,7 +128,7 @@ def _won_by(order: Order, deals: Iterable[Deal], policy: Policy) -> list[Deal]:
         and d.status_id == WON_STATUS_ID
         and _closed_by(d, order, policy.window)
         and d.created_at <= order.created_at + CLOCK_SKEW
-        and 0 < d.price == order.total.whole
+        and 0 < d.price == policy.units_of(order)
     ]
 
 

@@ -1,7 +1,7 @@
-"""Order and subscription -> the deal fields we want, in the form in which Kommo gives them back.
+"""The custom fields of Kommo's deals that dealsync owns, and the form in which their values are compared.
 
-What is wanted must equal what will be read later, or every run would find the same drift again: amounts are
-plain decimals without trailing zeros, absent values are left out (null never overwrites a value).
+What is wanted must equal what will be read later, or every run would find the same drift again: amounts are plain
+decimals without trailing zeros, times are ISO 8601 in UTC to the second.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
 from dealsync.core.assumptions import KOMMO_NUMERIC_FIELD_DECIMALS
-from dealsync.core.models import Money, Order, Subscription
+from dealsync.core.models import Money
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +35,19 @@ FIELDS: tuple[LsField, ...] = (
     LsField("refunded", "LS refunded", AMOUNT),
     LsField("currency", "LS currency", "text"),
     LsField("receipt_link", "LS receipt link", "url"),
+    LsField("subscription_status", "LS subscription status", "text"),
+    LsField("plan", "LS plan", "text"),
+    LsField("seats", "LS seats", "numeric"),
+    LsField("renews_at", "LS renews at", "date_time"),
+    LsField("ends_at", "LS ends at", "date_time"),
+    LsField("lifetime_revenue", "LS lifetime revenue", AMOUNT),
+    LsField("customer_portal", "LS customer portal", "url"),
+    LsField("checkout_link", "LS checkout link", "url"),
+    LsField("invoice_id", "LS invoice id", "text"),
 )
 FIELD_KEYS: tuple[str, ...] = tuple(f.key for f in FIELDS)
 NUMERIC_KEYS = frozenset(f.key for f in FIELDS if f.field_type == "numeric")
-
-
-def deal_fields(order: Order, subscription: Subscription | None) -> dict[str, str]:
-    """Return the wanted LS fields of the deal that `order` belongs to, by key; only those with a value."""
-    fields = {
-        "order_id": order.id,
-        "order_number": str(order.number),
-        "status": order.status.value,
-        "amount_paid": plain_amount(order.total),
-        "currency": order.total.currency,
-    }
-    if order.refunded.minor:
-        fields["refunded"] = plain_amount(order.refunded)
-    if subscription is not None:
-        fields["subscription_id"] = subscription.id
-    if order.receipt_url:
-        fields["receipt_link"] = stable_link(order.receipt_url)
-    return fields
+TIME_KEYS = frozenset(f.key for f in FIELDS if f.field_type == "date_time")
 
 
 def plain_amount(money: Money) -> str:
@@ -69,6 +62,11 @@ def canonical_number(text: str) -> str:
     except InvalidOperation:
         return text
     return format(number.normalize(), "f") if number.is_finite() else text
+
+
+def plain_time(time: datetime) -> str:
+    """Return a time as fields hold it: ISO 8601 in UTC, to the second."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def stable_link(url: str) -> str:

@@ -21,10 +21,11 @@ from dealsync.core.contact_tier import by_contact
 from dealsync.core.contradictions import against_links, contradicted
 from dealsync.core.desk import Desk
 from dealsync.core.leads import Leads, leads_named, shown
-from dealsync.core.models import LOST_STATUS_ID, WON_STATUS_ID, Link, Order, Tier
+from dealsync.core.models import LOST_STATUS_ID, WON_STATUS_ID, Link, Order, OrderStatus, Tier
 from dealsync.core.payments import in_scope, money_came
 from dealsync.core.plan import Decision, Oddity, Question, Questions, Review
 from dealsync.core.policy import Policy
+from dealsync.core.sales import LIVING, TRIAL
 from dealsync.core.tables import LINK_COLUMNS, Tables, order_of
 from dealsync.core.tiers import Verdict
 
@@ -48,7 +49,7 @@ def match(tables: Tables, policy: Policy, now: datetime) -> Matches:
     deals = tables.deals[~tables.deals["is_deleted"]]
     stored = tables.links[tables.links["lead_id"].isin(deals["lead_id"])]
     lost = tables.links[~tables.links["lead_id"].isin(deals["lead_id"])]
-    unplaced = orders[money_came(orders) & ~orders["order_id"].isin(stored["order_id"])]
+    unplaced = orders[(money_came(orders) | _subscribed(orders)) & ~orders["order_id"].isin(stored["order_id"])]
     asked = in_question(unplaced, tables, deals, policy.pipeline_ids)
     against = against_links(orders, stored, tables)
     texts = (*asked.texts(), *lost["lead_id"].astype(str), *against["lead_text"])
@@ -68,7 +69,8 @@ def match(tables: Tables, policy: Policy, now: datetime) -> Matches:
     )
     waiting = sorted(map(order_of, unplaced.itertuples(index=False)), key=lambda o: (o.created_at, o.id))
     decided = dict(zip(tables.decisions["order_id"], tables.decisions["decision"], strict=True))
-    _place_all(waiting, asked, leads, frozenset(lost["order_id"]), decided, desk)
+    using = frozenset(orders[_in_use(orders, policy)]["order_id"])
+    _place_all(waiting, asked, leads, frozenset(lost["order_id"]), decided, using, desk)
 
     return Matches(
         links=_with(kept, desk.links),
@@ -87,6 +89,7 @@ def _place_all(
     leads: Leads,
     lost_their_deal: frozenset[str],
     decided: Mapping[str, str],
+    using: AbstractSet[str],
     desk: Desk,
 ) -> None:
     desk.payments |= {order.id: order for order in waiting}
@@ -103,12 +106,24 @@ def _place_all(
                 desk.put(order, Review(order.id, (), reason, question=Question.DELETED))
             elif desk.now - order.created_at < desk.policy.settle and order.id not in asked.webhook_seen:
                 desk.settling.append(order.id)
-            else:
+            elif order.total.minor > 0 or order.id in using:
                 desk.put(order, _guessed(order, asked, leads, desk))
+            elif verdict := tiers.checkout(order, asked.issued.get(order.id, ()), leads, desk):
+                desk.put(order, verdict)
         if len(desk.links) == placed:
             return
         found = {link.order_id for link in desk.links}
         waiting = [order for order in waiting if order.id not in found]
+
+
+def _subscribed(orders: pd.DataFrame) -> pd.Series:
+    """Orders of zero that started a subscription: trials, for the most part."""
+    return (orders["order_status"] == OrderStatus.PAID) & (orders["subscription_id"] != "")
+
+
+def _in_use(orders: pd.DataFrame, policy: Policy) -> pd.Series:
+    """Those of them whose subscription somebody uses, though no money came: they get a deal if they have none."""
+    return orders["subscription_status"].isin((*LIVING, TRIAL) if policy.trial_wins else LIVING)
 
 
 def _as_decided(order: Order, decision: str, asked: InQuestion, desk: Desk) -> None:

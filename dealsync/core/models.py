@@ -45,7 +45,11 @@ class Money:
     @property
     def whole(self) -> int:
         """Whole major units, floored: what Kommo's integer `price` can hold."""
-        return int(self.major.to_integral_value(rounding=ROUND_FLOOR))
+        return self.units(0)
+
+    def units(self, digits: int) -> int:
+        """Units with so many decimal digits of the major one, floored: 49.99 USD is 49 with 0, 4999 with 2."""
+        return int(self.major.scaleb(digits).to_integral_value(rounding=ROUND_FLOOR))
 
 
 class OrderStatus(StrEnum):
@@ -88,6 +92,7 @@ class Order:
     discount_minor: int = 0
     tax_minor: int = 0
     setup_fee_minor: int = 0  # part of the subtotal
+    paid_at: datetime | None = None  # when its money came, if that was later: see `core.sales`
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,7 @@ class Subscription:
     product_id: str = ""
     customer_id: str = ""
     user_name: str = ""
+    portal_url: str | None = None  # signed anew in each answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +139,7 @@ class Invoice:
     created_at: datetime
     updated_at: datetime
     refunded_at: datetime | None = None  # of a full refund
+    tax_minor: int = 0
     customer_id: str = ""
     user_email: str = ""
     order_identifier: str = ""  # of the order that started the subscription, read off the link; empty while pending
@@ -140,7 +147,7 @@ class Invoice:
 
 @dataclass(frozen=True, slots=True)
 class Deal:
-    """A Kommo lead. `price` is in whole units of the account's currency."""
+    """A Kommo lead. `price` is in price units: whole ones of the account's currency, minor ones where it has them."""
 
     lead_id: int
     name: str
@@ -156,11 +163,21 @@ class Deal:
     fields: Mapping[str, str] = field(default_factory=dict)  # our LS fields by key (`mapping.FIELDS`), filled ones
     is_deleted: bool = False
     written: Mapping[str, str] = field(default_factory=dict)  # see `plan.Seen`
+    entered_at: datetime | None = None  # its present status, by Kommo's events; read only where it matters
+    entered_by: int | None = None  # the user who moved it there; 0 is a robot
 
     @property
     def is_open(self) -> bool:
         """Neither won nor lost."""
         return self.status_id not in (WON_STATUS_ID, LOST_STATUS_ID)
+
+    @property
+    def moved_by(self) -> str:
+        """Who moved the deal to its present status, and when, in words; empty if that is not known."""
+        if self.entered_at is None or self.entered_by is None:
+            return ""
+        who = f"user {self.entered_by}" if self.entered_by else "a robot"
+        return f" ({who}, {self.entered_at:%Y-%m-%d %H:%M} UTC)"
 
 
 @dataclass(frozen=True, slots=True)

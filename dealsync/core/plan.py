@@ -24,8 +24,10 @@ class Kind(StrEnum):
     PRICE = "price"
     FIELDS = "fields"
     TAG = "tag"
+    UNTAG = "untag"
     NOTE = "note"
     TASK = "task"
+    CHANGE_TASK = "change-task"
     COMPLETE = "complete"
 
 
@@ -36,9 +38,10 @@ class DealChange:
     type: Literal["deal-change"] = "deal-change"
     pipeline_id: int | None = None
     status_id: int | None = None
-    price: int | None = None  # whole units
+    price: int | None = None  # in the account's price units
     fields: Mapping[str, str] = field(default_factory=dict)  # by key of `mapping.FIELDS`
     tags_to_add: tuple[str, ...] = ()
+    tags_to_delete: tuple[str, ...] = ()
 
     def as_written(self) -> dict[str, str]:
         """Return what this writes, by the names of `Seen.values`."""
@@ -73,7 +76,7 @@ class NewDeal:
     name: str
     pipeline_id: int
     status_id: int
-    price: int | None  # whole units; None in a currency that is not the account's
+    price: int | None  # in the account's price units; None in a currency that is not the account's
     responsible_user_id: int | None
     fields: Mapping[str, str]
     tags: tuple[str, ...] = ()
@@ -107,6 +110,7 @@ class Task:
     due_at: datetime
     responsible_user_id: int | None
     on_deal: bool = True  # else it hangs on nothing: no deal is known
+    task_type_id: int = 1
     type: Literal["task"] = "task"
 
 
@@ -119,7 +123,17 @@ class CompleteTask:
     type: Literal["complete-task"] = "complete-task"
 
 
-Change = DealChange | NewCompany | NewContact | NewDeal | Note | Task | CompleteTask
+@dataclass(frozen=True, slots=True)
+class ChangeTask:
+    """A task of ours that has become more pressing. The text ends in the task's own reference."""
+
+    task_key: str
+    text: str
+    due_at: datetime
+    type: Literal["change-task"] = "change-task"
+
+
+Change = DealChange | NewCompany | NewContact | NewDeal | Note | Task | ChangeTask | CompleteTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +142,19 @@ class Action:
 
     key: str
     kind: Kind
-    source: str  # "order:17"
+    source: str  # "order:17", "subscription:9", "invoice:44", "lead:31"
     lead_id: int | None  # None while the deal is still to be created
     reason: str
     evidence: str
     change: Change
+    sale: str = ""  # the order of the sale, where the source is not that order
+    alarm: str = ""  # the alarm that this raises or ends, see `core.alarms`
 
     @property
     def order_id(self) -> str:
-        """The order this action follows from."""
-        return self.source.partition(":")[2]
+        """The order of the sale that this action is about; empty where there is none."""
+        kind, _, object_id = self.source.partition(":")
+        return object_id if kind == "order" else self.sale
 
 
 class State(StrEnum):
@@ -246,6 +263,8 @@ class Questions:
     gone_lead_ids: frozenset[int] = frozenset()  # named by evidence, deleted: merged into another one?
     customer_ids: frozenset[str] = frozenset()  # whose country decides about an owner
     company_names: frozenset[str] = frozenset()  # normalised (`models.normal_name`)
+    entered_lead_ids: frozenset[int] = frozenset()  # in the invoice stage, since when is not known
+    moved_lead_ids: frozenset[int] = frozenset()  # no longer in the status that dealsync wrote: who moved them?
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +275,27 @@ class Refusal:
     lead_id: int | None
     rule: str
     reason: str
+    part: str = ""  # of the deal that was left alone
+
+    @property
+    def key(self) -> str:
+        """What makes it the same refusal in every run."""
+        return f"{self.rule}:{self.source}:{self.lead_id}:{self.part}"
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Something that is out of step now: one row of the reverse diff."""
+
+    drift: str  # of `DRIFT_CLASSES`
+    source: str  # "order:17", "subscription:9", "lead:31"
+    lead_id: int | None
+    since: datetime  # when it came about, by the objects' own times
+
+    @property
+    def key(self) -> str:
+        """What makes it the same in every run."""
+        return f"{self.drift}:{self.source}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,13 +329,19 @@ class Plan:
     links: tuple[Link, ...] = ()  # found now, to be stored with the plan
     reviews: tuple[Review, ...] = ()
     refusals: tuple[Refusal, ...] = ()
-    drift: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(DRIFT_CLASSES, 0))
+    drifts: tuple[Drift, ...] = ()
     settling: tuple[str, ...] = ()  # order ids too young to be decided without their webhook
     other_mode: int = 0  # orders of the other mode (test or live), left alone
     seen: tuple[Seen, ...] = ()  # found right for the first time, to be stored with the plan
     oddities: tuple[Oddity, ...] = ()
     scope: Scope | None = None  # None: all orders
     questions: Questions = field(default_factory=Questions)
+
+    @property
+    def drift(self) -> dict[str, int]:
+        """How many things are out of step now, by class."""
+        found = Counter(row.drift for row in self.drifts)
+        return {name: found[name] for name in DRIFT_CLASSES}
 
     @property
     def deals_touched(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -10,132 +10,211 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from dealsync.core import texts
+from dealsync.core.alarms import episodes_in, lowered, raised
 from dealsync.core.candidates import deals_of
-from dealsync.core.diff import differing, drift, sales
+from dealsync.core.cases import Alarm, Case, Ground
+from dealsync.core.diff import Stand, differing, stand, unquiet, untold
+from dealsync.core.drift import drifts, since_when, stuck, surely_never_paid
+from dealsync.core.facts import Fact
 from dealsync.core.match import Matches, match
-from dealsync.core.payments import in_scope
+from dealsync.core.payments import in_scope, money_came
 from dealsync.core.plan import (
     REVIEW_EFFECT,
     Action,
-    CompleteTask,
     Kind,
     Plan,
     Refusal,
     Review,
     Scope,
     Seen,
-    State,
-    Task,
     Unfinished,
 )
 from dealsync.core.policy import Policy
-from dealsync.core.rules import Case, decide
+from dealsync.core.rules import decide
+from dealsync.core.sales import SALE_KEYS, counted
 from dealsync.core.self_serve import self_serve
-from dealsync.core.tables import Tables, deal_of, order_of, subscription_of
+from dealsync.core.tables import Tables, deal_of, invoice_of, order_of, subscription_of, time_of
 
 ORDER_OF_KINDS = {kind: place for place, kind in enumerate(Kind)}
 RESUMED_KINDS = (Kind.TAG, Kind.NOTE, Kind.TASK)
 """Kinds that are sent as they were meant, even when nothing would plan them again: they tell of a fact. What
 changes a deal's state is always planned anew, from today's facts."""
 T = TypeVar("T")
+Rows = Iterable[Any]
 
 
 def make_plan(tables: Tables, policy: Policy, now: datetime, unfinished: Unfinished | None = None) -> Plan:
     """Return what is to be done so that every deal is as its order says. Equal inputs give equal plans."""
-    unfinished = unfinished or Unfinished()
+    unfinished, tables = unfinished or Unfinished(), counted(tables)
+    ground = _ground(tables, policy, now)
     matches = match(tables, policy, now)
-    rows = sales(tables, matches, policy)
-    states = dict(zip(tables.ledger["idempotency_key"], tables.ledger["state"], strict=True))
+    rows = stand(tables, matches, policy)
 
-    outcomes = [
-        out
-        for case in _cases(differing(rows, tables.ledger, policy), tables, policy, states, now)
-        for out in decide(case)
-    ]
+    outcomes = [out for case in _cases(rows, tables, ground) for out in decide(case)]
+    alone = self_serve(matches.self_serve, tables, ground, unfinished)
+    alarms = [out for out in outcomes if isinstance(out, Alarm)]
+    alarms += _questions(matches.reviews, tables, ground)
     actions = [out for out in outcomes if isinstance(out, Action)]
-    alone = self_serve(matches.self_serve, tables, policy, states, unfinished, now)
     actions += alone.actions
-    actions += _review_tasks(matches.reviews, tables, policy, states, now)
-    actions += _settled_questions(matches.reviews, tables, states, policy)
-    actions += _resumed(unfinished.actions, actions, matches)
-    in_mode = tables.orders["test_mode"] == policy.test_mode
+    actions += [action for alarm in alarms for action in raised(alarm, ground)]
+    actions += lowered(alarms, ground, _looked_at(rows, tables, ground), _gone(tables))
+    actions += _resumed(unfinished.actions, actions, matches, tables)
+    refusals = tuple(out for out in outcomes if isinstance(out, Refusal))
     return Plan(
         actions=tuple(sorted(actions, key=lambda a: (ORDER_OF_KINDS[a.kind], a.source, a.key))),
         links=matches.found,
         reviews=matches.reviews,
-        refusals=tuple(out for out in outcomes if isinstance(out, Refusal)),
+        refusals=refusals,
         seen=tuple(out for out in outcomes if isinstance(out, Seen)),
-        drift=drift(rows, tables, matches, policy, now),
+        drifts=drifts(rows.sales, tables, matches, policy, now),
         settling=matches.settling,
-        other_mode=int((~in_mode).sum()),
+        other_mode=int((tables.orders["test_mode"] != policy.test_mode).sum()),
         scope=Scope(policy.store_ids, policy.test_mode),
         oddities=(*matches.oddities, *alone.oddities),
-        questions=replace(matches.questions, customer_ids=alone.customer_ids, company_names=alone.company_names),
+        questions=replace(
+            matches.questions,
+            customer_ids=alone.customer_ids,
+            company_names=alone.company_names,
+            entered_lead_ids=since_when(tables.deals, policy, now),
+            moved_lead_ids=_moved_by_whom(refusals, tables),
+        ),
     )
 
 
-def _cases(
-    rows: pd.DataFrame, tables: Tables, policy: Policy, states: Mapping[str, str], now: datetime
-) -> Iterable[Case]:
-    orders = _by_id(tables.orders, "order_id", rows["order_id"], order_of)
-    deals = _by_id(tables.deals, "lead_id", rows["lead_id"], deal_of)
-    subscriptions = _by_id(tables.subscriptions, "subscription_id", rows["subscription_id"], subscription_of)
-    for row in rows[["order_id", "lead_id", "subscription_id", "evidence", "first_order_id"]].itertuples(index=False):
+def _ground(tables: Tables, policy: Policy, now: datetime) -> Ground:
+    states = dict(zip(tables.ledger["idempotency_key"], tables.ledger["state"], strict=True))
+    return Ground(policy, now, states, episodes_in(tables.ledger), frozenset(states))
+
+
+def _alarmed(ground: Ground) -> frozenset[str]:
+    """The objects whose alarms may have to end. That of an end stays: nothing comes after it."""
+    ongoing = [episode for episode in ground.episodes.values() if not (episode.is_over and episode.is_closed)]
+    ended = {episode.source for episode in ongoing if episode.name == "churned"}
+    return frozenset(
+        e.source for e in ongoing if e.name != "churned" and not (e.name == "cancelled" and e.source in ended)
+    )
+
+
+def _cases(rows: Stand, tables: Tables, ground: Ground) -> Iterator[Case]:
+    """Every sale, subscription, renewal and deal on which something is owed."""
+    alarmed = _alarmed(ground)
+    sales = differing(rows.sales, ground, alarmed)
+    yield from _sale_cases(sales, rows, tables, ground)
+    yield from _later_cases(unquiet(rows.subscriptions, ground, alarmed), rows, tables, ground)
+    yield from _later_cases(untold(rows.renewals, ground), rows, tables, ground)
+    paid = rows.sales[money_came(rows.sales)]["lead_id"]
+    waiting = stuck(tables.deals[~tables.deals["lead_id"].isin(paid)], ground.policy, ground.now)
+    if ground.policy.test_mode:
+        return  # these deals are real, and what is known of payments is not
+    for fact, found in ((Fact.NEVER_PAID, surely_never_paid(tables)), (Fact.STUCK, waiting)):
+        for deal in map(deal_of, found.itertuples(index=False)):
+            yield Case(ground, deal, "the deal as it stands in Kommo", lone_fact=fact)
+
+
+def _sale_cases(sales: pd.DataFrame, rows: Stand, tables: Tables, ground: Ground) -> Iterator[Case]:
+    orders = _by_id(tables.orders, "order_id", sales["order_id"], order_of)
+    deals = _by_id(tables.deals, "lead_id", sales["lead_id"], deal_of)
+    columns = ["order_id", "lead_id", "evidence", "first_order_id", "changed_at"]
+    wanted = sales[[f"wanted_{key}" for key in SALE_KEYS]].itertuples(index=False, name=None)
+    for row, values in zip(sales[columns].itertuples(index=False), wanted, strict=True):
         yield Case(
+            ground,
+            deals[row.lead_id],
+            str(row.evidence),
             order=orders[row.order_id],
-            deal=deals[row.lead_id],
-            subscription=subscriptions.get(row.subscription_id),
-            evidence=str(row.evidence),
             first_order_id=str(row.first_order_id),
-            states=states,
-            policy=policy,
-            now=now,
+            wanted=dict(zip(SALE_KEYS, values, strict=True)),
+            changed_at=time_of(row.changed_at),
+        )
+
+
+def _later_cases(later: pd.DataFrame, rows: Stand, tables: Tables, ground: Ground) -> Iterator[Case]:
+    """Subscriptions, or renewals with their subscriptions."""
+    if later.empty:
+        return
+    orders = _by_id(tables.orders, "order_id", later["order_id"], order_of)
+    deals = _by_id(tables.deals, "lead_id", later["lead_id"], deal_of)
+    subscriptions = _by_id(tables.subscriptions, "subscription_id", later["subscription_id"], subscription_of)
+    paid = rows.renewals[rows.renewals["subscription_id"].isin(later["subscription_id"])]
+    last_paid = paid.groupby("subscription_id")["created_at"].max()
+    firsts = dict(zip(rows.sales["order_id"], rows.sales["first_order_id"], strict=True))
+    are_invoices = "invoice_id" in later
+    if ground.policy.renewal_deals:
+        people = tables.lead_contacts[tables.lead_contacts["lead_id"].isin(deals)].sort_values("contact_id")
+        for lead_id, contact_id in zip(people["lead_id"], people["contact_id"], strict=True):
+            deals[lead_id] = replace(deals[lead_id], contact_ids=(*deals[lead_id].contact_ids, int(contact_id)))
+    for row in later.itertuples(index=False):
+        at = last_paid.get(row.subscription_id)
+        yield Case(
+            ground,
+            deals[row.lead_id],
+            str(row.evidence),
+            order=orders[row.order_id],
+            first_order_id=str(firsts[row.order_id]),
+            subscription=subscriptions[row.subscription_id],
+            invoice=invoice_of(row) if are_invoices else None,
+            last_paid_at=None if at is None else at.to_pydatetime(),
         )
 
 
 def _by_id(table: pd.DataFrame, column: str, ids: pd.Series, build: Callable[[Any], T]) -> dict[Any, T]:
-    rows = table[table[column].isin(ids)]
+    rows = table[table[column].isin(ids)] if len(ids) else table[:0]
     return {getattr(row, column): build(row) for row in rows.itertuples(index=False)}
 
 
-def _review_tasks(
-    reviews: Iterable[Review], tables: Tables, policy: Policy, states: Mapping[str, str], now: datetime
-) -> Iterable[Action]:
+def _questions(reviews: Iterable[Review], tables: Tables, ground: Ground) -> Iterator[Alarm]:
     """One task a review, on the likeliest deal for its owner; on no deal, for the default owner, if none is known."""
-    owed = [r for r in reviews if r.key not in states]
-    ids = pd.Series([r.order_id for r in owed], dtype="str")
-    orders = _by_id(tables.orders, "order_id", ids, order_of)
-    deals = deals_of((r.details[0].lead_id for r in owed if r.details), tables.deals)
-    for review in owed:
+    asked, policy = list(reviews), ground.policy
+    orders = _by_id(tables.orders, "order_id", pd.Series([r.order_id for r in asked], dtype="str"), order_of)
+    deals = deals_of((r.details[0].lead_id for r in asked if r.details), tables.deals)
+    for review in asked:
         order, deal = orders[review.order_id], deals.get(review.details[0].lead_id) if review.details else None
-        if not policy.notifies(order.created_at):
+        if review.key not in ground.episodes and not policy.notifies(order.paid_at or order.created_at):
             continue  # old facts are listed, nobody is called
         named = ", ".join(str(candidate.lead_id) for candidate in review.details)
-        text = texts.render("task_review", review.key, order, locale=policy.locale, reason=review.reason, deals=named)
-        owner = deal.responsible_user_id if deal else policy.owners.default
-        task = Task(text, now + policy.task_due, owner, on_deal=deal is not None)
-        lead_id = deal.lead_id if deal else None
-        yield Action(review.key, Kind.TASK, f"order:{order.id}", lead_id, review.reason, "a person must place it", task)
+        yield Alarm(
+            stem=review.key,
+            name=REVIEW_EFFECT,
+            source=f"order:{order.id}",
+            sale=order.id,
+            lead_id=deal.lead_id if deal else 0,
+            values={**texts.order_values(order), "reason": review.reason, "deals": named},
+            evidence="a person must place it",
+            reason=review.reason,
+            owner=policy.owner_of(deal) if deal else policy.owners.default,
+        )
 
 
-def _settled_questions(
-    reviews: Iterable[Review], tables: Tables, states: Mapping[str, str], policy: Policy
-) -> Iterable[Action]:
-    """The tasks about payments that nobody asks any more: placed since, or decided by a person."""
-    asked = {review.key for review in reviews}
-    tasks = tables.ledger[(tables.ledger["kind"] == Kind.TASK) & (tables.ledger["state"] == State.APPLIED)]
-    mine = in_scope(tables.orders, policy)["order_id"]
-    tasks = tasks[tasks["order_id"].isin(mine)]
-    for key, order_id, deal in zip(tasks["idempotency_key"], tasks["order_id"], tasks["lead_id"], strict=True):
-        source, lead_id = f"order:{order_id}", None if pd.isna(deal) else int(deal)
-        is_question = key.startswith(f"{source}:{REVIEW_EFFECT}")
-        if is_question and key not in asked and f"{key}:done" not in states:
-            done = CompleteTask(key, "Decided: nobody needs to place this payment any more.")
-            reason = "what the task asked for was decided"
-            yield Action(f"{key}:done", Kind.COMPLETE, source, lead_id or None, reason, reason, done)
+def _looked_at(rows: Stand, tables: Tables, ground: Ground) -> dict[str, dict[str, Any]]:
+    """What texts may say about the objects whose alarms could end; those that were not looked at are left out."""
+    ids: dict[str, set[str]] = {"order": set(), "subscription": set(), "lead": set()}
+    for source in {episode.source for episode in ground.episodes.values()}:
+        kind, _, object_id = source.partition(":")
+        ids[kind].add(object_id)
+    found: dict[str, dict[str, Any]] = {}
+    if not ground.policy.test_mode:
+        found |= {f"lead:{lead_id}": {} for lead_id in ids["lead"]}
+    orders = in_scope(tables.orders, ground.policy)
+    found |= {f"order:{i}": {} for i in orders[orders["order_id"].isin(ids["order"])]["order_id"]}
+    alarmed = _alarmed(ground)
+    ongoing = rows.subscriptions[("subscription:" + rows.subscriptions["subscription_id"]).isin(alarmed)]
+    for subscription in map(subscription_of, ongoing.itertuples(index=False)):
+        found[f"subscription:{subscription.id}"] = texts.subscription_values(subscription)
+    return found
 
 
-def _resumed(unfinished: Iterable[Action], planned: Iterable[Action], matches: Matches) -> list[Action]:
+def _gone(tables: Tables) -> frozenset[int]:
+    return frozenset(tables.deals[tables.deals["is_deleted"]]["lead_id"].astype(int))
+
+
+def _moved_by_whom(refusals: Iterable[Refusal], tables: Tables) -> frozenset[int]:
+    """Deals that a person moved, and Kommo's events were not asked yet by whom."""
+    moved = {r.lead_id for r in refusals if r.rule == "person_moved_it" and r.part == "status_id"}
+    rows = tables.deals[tables.deals["lead_id"].isin(moved) & tables.deals["entered_at"].isna()]
+    return frozenset(rows["lead_id"].astype(int))
+
+
+def _resumed(unfinished: Iterable[Action], planned: Iterable[Action], matches: Matches, tables: Tables) -> list[Action]:
     """Notes, tasks and tags that an earlier run meant, did not send, and that nothing plans again."""
     again = {action.key for action in planned}
     lead_ids = dict(zip(matches.links["order_id"], matches.links["lead_id"], strict=True))
@@ -143,8 +222,7 @@ def _resumed(unfinished: Iterable[Action], planned: Iterable[Action], matches: M
     for action in unfinished:
         # Only a deal that is there: an order whose deal was deleted has no link, and its notes wait for a new one.
         lead_id = lead_ids.get(action.order_id)
-        # A question is planned as long as it is open; one that was decided is not asked late.
-        is_question = action.key.startswith(f"{action.source}:{REVIEW_EFFECT}")
-        if action.kind in RESUMED_KINDS and not is_question and action.key not in again and lead_id is not None:
+        # An alarm is planned as long as it holds; one that does not is not raised late, and ends by being planned.
+        if action.kind in RESUMED_KINDS and not action.alarm and action.key not in again and lead_id is not None:
             resumed.append(replace(action, lead_id=int(lead_id)))
     return resumed

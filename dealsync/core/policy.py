@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from dealsync.core.deadlines import Deadline
+from dealsync.core.models import Deal, Money, Order
 from dealsync.core.owners import Owners
 from dealsync.core.products import ProductRule
+from dealsync.core.texts import Texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +36,24 @@ class Policy:
     numeric_fields: frozenset[int] = frozenset()  # those of them that hold numbers only
     company_key: str = "company"  # of the custom data; empty: deals get no company
     self_serve_tag: str = "ls:self-serve"
-    locale: str = "en_US"
+    texts: Texts = field(default_factory=Texts)
     window: timedelta = timedelta(days=30)
     max_auto_amount: int = 100_000  # minor units
     settle: timedelta = timedelta(minutes=5)
     asks_about_unpaid_checkouts: bool = True  # else a payment of nobody always gets a deal of its own
     amount_tolerance: int = 0  # minor units
+    price_digits: int = 0  # decimal digits of deals' prices: 0 unless the account has minor units
+    price_is_net: bool = False  # of tax
+    flags_zero_decimal: bool = True
+    trial_wins: bool = False
+    renewal_deals: bool = False
+    reminder: timedelta | None = None  # how long before an annual plan renews its owner is reminded
     reopen_lost: bool = False
     stuck_after: timedelta = timedelta(hours=24)
     notify_since: datetime | None = None
-    task_due: timedelta = timedelta(days=1)
+    deadline: Deadline = field(default_factory=Deadline)
+    task_type_id: int = 1
+    active_users: frozenset[int] | None = None  # who can be given tasks; None: everybody
 
     @property
     def home(self) -> Funnel:
@@ -62,6 +73,27 @@ class Policy:
     def funnel(self, pipeline_id: int) -> Funnel:
         """Return the funnel of a watched pipeline, the home one for any other."""
         return next((f for f in self.funnels if f.pipeline_id == pipeline_id), self.home)
+
+    @property
+    def locale(self) -> str:
+        """How amounts are written."""
+        return self.texts.locale
+
+    def owner_of(self, deal: Deal) -> int | None:
+        """Return who gets the tasks of a deal: its owner, or the default one when that person is not active."""
+        owner = deal.responsible_user_id
+        if owner is not None and (self.active_users is None or owner in self.active_users):
+            return owner
+        return self.owners.default
+
+    def price_of(self, order: Order) -> Money:
+        """Return what a deal's price is made from: what was paid, with or without tax."""
+        tax = order.tax_minor if self.price_is_net else 0
+        return Money(order.total.minor - tax, order.total.currency)
+
+    def units_of(self, order: Order) -> int:
+        """Return that as a deal's price, in the account's price units."""
+        return self.price_of(order).units(self.price_digits)
 
     def notifies(self, fact_at: datetime) -> bool:
         """Whether a fact of that time is young enough for notes and tasks."""

@@ -10,13 +10,14 @@ from datetime import datetime
 import pandas as pd
 
 from dealsync.core.candidates import custom_data
-from dealsync.core.mapping import deal_fields
+from dealsync.core.cases import Case, Ground
 from dealsync.core.models import WON_STATUS_ID, Deal, Order, Subscription, normal_email, normal_name
 from dealsync.core.owners import owner_at, rota_of
 from dealsync.core.plan import Action, Kind, NewCompany, NewContact, NewDeal, Oddity, Unfinished
 from dealsync.core.policy import Policy
 from dealsync.core.products import deal_name, rule_for
-from dealsync.core.rules import Case, decide
+from dealsync.core.rules import decide
+from dealsync.core.sales import wanted_fields
 from dealsync.core.tables import Tables, subscription_of
 from dealsync.core.texts import NAME_LIMIT
 
@@ -60,6 +61,7 @@ class _Buyer:
 
     order: Order
     subscription: Subscription | None
+    fields: Mapping[str, str]  # LS fields by key
     custom: Mapping[str, str]
     owner: int | None
     rota: str
@@ -67,19 +69,13 @@ class _Buyer:
     company: _Company | None
 
 
-def self_serve(
-    orders: Sequence[Order],
-    tables: Tables,
-    policy: Policy,
-    states: Mapping[str, str],
-    unfinished: Unfinished,
-    now: datetime,
-) -> SelfServe:
+def self_serve(orders: Sequence[Order], tables: Tables, ground: Ground, unfinished: Unfinished) -> SelfServe:
     """Return what makes a won deal for each of these orders, and a contact where there is none; oldest order first."""
+    policy, states, now = ground.policy, ground.states, ground.now
     # What was sent before is being looked up: the resolver reports on it.
     waiting = [order for order in orders if f"order:{order.id}:deal" not in states]
     ids = pd.Series([order.id for order in waiting], dtype="str")
-    custom, started = custom_data(ids, tables), _started(ids, tables)
+    custom, started, fields = custom_data(ids, tables), _started(ids, tables), _fields(ids, tables)
     countries = dict(zip(tables.customers["customer_id"], tables.customers["country"], strict=True))
     unknown = _unknown_customers(waiting, countries, policy)
     turns = _Turns(policy, unfinished, now)
@@ -96,9 +92,9 @@ def self_serve(
         company = companies.of(order, told)
         if company and company.key == f"order:{order.id}:company":
             actions.append(_new_company(order, companies.name_in(told), owner))
-        buyer = _Buyer(order, started.get(order.id), told, owner, rota, card, company)
+        buyer = _Buyer(order, started.get(order.id), fields[order.id], told, owner, rota, card, company)
         creation = _new_deal(buyer, policy)
-        actions += [creation, *_companions(buyer, creation, policy, states, now)]
+        actions += [creation, *_companions(buyer, creation, ground)]
     odd = (oddity for order in waiting for oddity in _odd_numbers(order, custom.get(order.id, {}), policy))
     return SelfServe(tuple(actions), frozenset(unknown), tuple(odd), frozenset(companies.wanted))
 
@@ -205,9 +201,9 @@ def _new_deal(buyer: _Buyer, policy: Policy) -> Action:
         name=deal_name(special.name, order, buyer.custom),
         pipeline_id=special.pipeline_id or policy.home.pipeline_id,
         status_id=WON_STATUS_ID,
-        price=order.total.whole if order.total.currency == policy.account_currency else None,
+        price=policy.units_of(order) if order.total.currency == policy.account_currency else None,
         responsible_user_id=buyer.owner,
-        fields=deal_fields(order, buyer.subscription),
+        fields=buyer.fields,
         tags=tuple(tag for tag in dict.fromkeys((policy.self_serve_tag, special.tag)) if tag),
         contact_id=buyer.card.contact_id,
         contact_key=buyer.card.key,
@@ -241,9 +237,7 @@ def _is_odd(text: str, field_id: int, policy: Policy) -> bool:
     return field_id in policy.numeric_fields and not NUMBER.fullmatch(text.strip())
 
 
-def _companions(
-    buyer: _Buyer, creation: Action, policy: Policy, states: Mapping[str, str], now: datetime
-) -> Iterator[Action]:
+def _companions(buyer: _Buyer, creation: Action, ground: Ground) -> Iterator[Action]:
     """What goes with a new deal: all that the rules would say of it once it is there."""
     if not isinstance(new := creation.change, NewDeal):
         raise TypeError(f"{creation.key} creates no deal")
@@ -254,13 +248,26 @@ def _companions(
         status_id=new.status_id,
         price=new.price or 0,
         responsible_user_id=new.responsible_user_id,
-        created_at=now,
-        updated_at=now,
+        created_at=ground.now,
+        updated_at=ground.now,
         fields=new.fields,
         written=new.as_written(),
     )
-    case = Case(buyer.order, to_be, buyer.subscription, NOBODY_KNOWN, buyer.order.id, states, policy, now)
-    return (replace(out, lead_id=None) for out in decide(case) if isinstance(out, Action))
+    sale = Case(ground, to_be, NOBODY_KNOWN, order=buyer.order, first_order_id=buyer.order.id, wanted=new.fields)
+    outcomes = decide(sale)
+    if buyer.subscription is not None:
+        outcomes += decide(replace(sale, subscription=buyer.subscription))
+    return (replace(out, lead_id=None) for out in outcomes if isinstance(out, Action))
+
+
+def _fields(order_ids: pd.Series, tables: Tables) -> dict[str, dict[str, str]]:
+    """The LS fields of each sale, those that have a value."""
+    rows = tables.orders[tables.orders["order_id"].isin(order_ids)]
+    wanted = wanted_fields(rows).to_dict("records")
+    return {
+        order_id: {str(key): value for key, value in values.items() if value}
+        for order_id, values in zip(rows["order_id"], wanted, strict=True)
+    }
 
 
 def _started(order_ids: pd.Series, tables: Tables) -> dict[str, Subscription]:

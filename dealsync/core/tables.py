@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from dealsync.core.mapping import FIELD_KEYS
-from dealsync.core.models import Deal, Money, Order, OrderStatus, Subscription
+from dealsync.core.models import Deal, Invoice, Money, Order, OrderStatus, Subscription
 
 ORDER_COLUMNS = [
     "order_id",
@@ -55,6 +55,27 @@ SUBSCRIPTION_COLUMNS = [
     "updated_at",
     "renews_at",
     "ends_at",
+    "trial_ends_at",
+    "resumes_at",
+    "is_cancelled",
+    "quantity",
+    "variant_id",
+    "portal_url",
+]
+INVOICE_COLUMNS = [
+    "invoice_id",
+    "store_id",
+    "subscription_id",
+    "billing_reason",
+    "invoice_status",
+    "total_minor",
+    "tax_minor",
+    "refunded_minor",
+    "currency",
+    "test_mode",
+    "created_at",
+    "updated_at",
+    "refunded_at",
 ]
 FIELD_COLUMNS = tuple(f"ls_{key}" for key in FIELD_KEYS)
 DEAL_COLUMNS = [
@@ -69,12 +90,14 @@ DEAL_COLUMNS = [
     "closed_at",
     "is_deleted",
     "written",
+    "entered_at",
+    "entered_by",
     *FIELD_COLUMNS,
 ]
 CONTACT_EMAIL_COLUMNS = ["contact_id", "email"]
 LEAD_CONTACT_COLUMNS = ["lead_id", "contact_id"]
 LINK_COLUMNS = ["order_id", "lead_id", "tier", "evidence"]
-LEDGER_COLUMNS = ["idempotency_key", "kind", "state", "order_id", "lead_id"]
+LEDGER_COLUMNS = ["idempotency_key", "kind", "state", "source", "order_id", "lead_id", "alarm"]
 HINT_COLUMNS = [
     "kind",
     "event_name",
@@ -110,6 +133,7 @@ class Tables:
 
     orders: pd.DataFrame
     subscriptions: pd.DataFrame
+    invoices: pd.DataFrame
     deals: pd.DataFrame
     contact_emails: pd.DataFrame  # a row per address; live contacts only
     lead_contacts: pd.DataFrame  # a row per deal and contact
@@ -126,6 +150,7 @@ class Tables:
         wanted = {
             "orders": ORDER_COLUMNS,
             "subscriptions": SUBSCRIPTION_COLUMNS,
+            "invoices": INVOICE_COLUMNS,
             "deals": DEAL_COLUMNS,
             "contact_emails": CONTACT_EMAIL_COLUMNS,
             "lead_contacts": LEAD_CONTACT_COLUMNS,
@@ -171,6 +196,7 @@ def order_of(row: Any) -> Order:
         discount_minor=int(row.discount_minor),
         tax_minor=int(row.tax_minor),
         setup_fee_minor=int(row.setup_fee_minor),
+        paid_at=time_of(getattr(row, "paid_at", None)),
     )
 
 
@@ -189,6 +215,30 @@ def subscription_of(row: Any) -> Subscription:
         updated_at=_required_time(row.updated_at),
         renews_at=time_of(row.renews_at),
         ends_at=time_of(row.ends_at),
+        trial_ends_at=time_of(row.trial_ends_at),
+        resumes_at=time_of(row.resumes_at),
+        is_cancelled=bool(row.is_cancelled),
+        quantity=None if pd.isna(row.quantity) else int(row.quantity),
+        variant_id=_text(row.variant_id) or "",
+        portal_url=_text(row.portal_url),
+    )
+
+
+def invoice_of(row: Any) -> Invoice:
+    """Return the invoice that a row of `Tables.invoices` holds."""
+    return Invoice(
+        id=row.invoice_id,
+        store_id=row.store_id,
+        subscription_id=row.subscription_id,
+        billing_reason=row.billing_reason,
+        invoice_status=row.invoice_status,
+        total=Money(int(row.total_minor), row.currency),
+        refunded=Money(int(row.refunded_minor), row.currency),
+        tax_minor=int(row.tax_minor),
+        test_mode=bool(row.test_mode),
+        created_at=_required_time(row.created_at),
+        updated_at=_required_time(row.updated_at),
+        refunded_at=time_of(row.refunded_at),
     )
 
 
@@ -208,6 +258,8 @@ def deal_of(row: Any) -> Deal:
         fields={key: value for key, value in stored.items() if _text(value)},
         is_deleted=bool(row.is_deleted),
         written=json.loads(_text(row.written) or "{}"),
+        entered_at=time_of(row.entered_at),
+        entered_by=None if pd.isna(row.entered_by) else int(row.entered_by),
     )
 
 

@@ -1,4 +1,4 @@
-"""The words that people read in Kommo: notes and tasks, from sandboxed Jinja2 templates.
+"""The words that people read in Kommo: notes and tasks, from sandboxed Jinja2 templates in `words/`.
 
 Every text ends in a short reference made from the idempotency key, by which a lost answer is found again.
 """
@@ -6,44 +6,91 @@ Every text ends in a short reference made from the idempotency key, by which a l
 from __future__ import annotations
 
 import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from zoneinfo import ZoneInfo
 
+from babel.dates import format_date
 from babel.numbers import format_currency
-from jinja2 import DictLoader, StrictUndefined
+from jinja2 import DictLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
-from dealsync.core.models import Money, Order
+from dealsync.core.models import Invoice, Money, Order, Subscription
 
-_TEMPLATES = {
-    "paid": "Paid: {{ amount }} for {{ product }}, Lemon Squeezy order #{{ number }}.",
-    "payment_failed": "Payment failed: {{ amount }} for {{ product }}, Lemon Squeezy order #{{ number }}.",
-    "refunded": "Refunded in full: {{ refunded }} for {{ product }}, Lemon Squeezy order #{{ number }}.",
-    "partly_refunded": "Refunded in part: {{ refunded }} of {{ amount }} so far for {{ product }}, "
-    "Lemon Squeezy order #{{ number }}.",
-    "task_refunded": "Refunded in full: {{ refunded }} for {{ product }}, order #{{ number }}. "
-    "Talk to the client and decide what becomes of this deal.",
-    "task_partly_refunded": "Refunded in part: {{ refunded }} of {{ amount }} for {{ product }}, order #{{ number }}. "
-    "Check what the client still has.",
-    "task_fraudulent": "URGENT: Lemon Squeezy marked the payment of {{ amount }} (order #{{ number }}) as fraudulent. "
-    "Stop delivery and check.",
-    "task_paid_but_lost": "Paid but marked lost: {{ amount }} came in for {{ product }}, order #{{ number }}. "
-    "Reopen the deal or refund the client.",
-    "task_paid_twice": "Paid twice? {{ amount }} for {{ product }}, order #{{ number }}, "
-    "came in for a deal that order #{{ other }} paid already. Refund it or open a deal of its own.",
-    "task_amount_differs": "{{ amount }} was paid for {{ product }}, order #{{ number }}; the deal asked {{ asked }}. "
-    "The price is now what was paid: check that this is right.",
-    "task_other_currency": "{{ amount }} was paid for {{ product }}, order #{{ number }}, in another currency than "
-    "this account's. The deal's price was left as it is: set it by hand.",
-    "task_review": "Which deal was paid? {{ amount }} for {{ product }}, order #{{ number }}: {{ reason }}. "
-    "{% if deals %}Possible deals: {{ deals }}. {% endif %}"
-    "Write {{ order_id }} into the field LS order id of the right deal, or run: dealsync reviews.",
-}
-_environment = SandboxedEnvironment(
-    loader=DictLoader(_TEMPLATES),
-    undefined=StrictUndefined,
-    autoescape=False,
-)
 NAME_LIMIT = 200
 """Characters of a product name that a text keeps; the rest is cut, with an ellipsis to say so."""
+TEXT_LIMIT = 10_000
+"""Characters of a whole text: an owner's own template cannot grow beyond what Kommo keeps."""
+ENDED = "expired"
+LIVES = ("active", "on_trial", "paused")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A language, the way to write amounts and days, and templates of the account's own in place of the built-in."""
+
+    language: str = "en"
+    locale: str = "en_US"
+    zone: str = "UTC"
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+    def render(self, template: str, key: str, values: Mapping[str, Any]) -> str:
+        """Return a text with the reference of an idempotency key at its end."""
+        return f"{self.plain(template, values)} {reference(key)}"
+
+    def plain(self, template: str, values: Mapping[str, Any]) -> str:
+        """Return a text without a reference: the result of a task."""
+        shown = {name: self._shown(value) for name, value in values.items()}
+        environment = _environment(self.language, tuple(sorted(self.overrides.items())))
+        return environment.get_template(template).render(shown)[:TEXT_LIMIT]
+
+    def money(self, money: Money) -> str:
+        """Return an amount as people write it: `$490.00`, `490,00 €`."""
+        return format_money(money, self.locale)
+
+    def _shown(self, value: Any) -> Any:
+        if isinstance(value, Money):
+            return self.money(value)
+        if isinstance(value, datetime):
+            return format_date(value.astimezone(ZoneInfo(self.zone)).date(), format="medium", locale=self.locale)
+        return value
+
+
+@cache
+def words(language: str) -> dict[str, str]:
+    """Return the built-in templates of a language, by name."""
+    return tomllib.loads((files(__package__) / "words" / f"{language}.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _environment(language: str, overrides: tuple[tuple[str, str], ...]) -> SandboxedEnvironment:
+    templates = {**words("en"), **words(language), **dict(overrides)}
+    return SandboxedEnvironment(loader=DictLoader(templates), undefined=StrictUndefined, autoescape=False)
+
+
+def fault_of(name: str, template: str) -> str | None:
+    """Return why a template of the account's own cannot be used; None if it can."""
+    if name not in words("en"):
+        return "is no text of dealsync"
+    try:
+        Texts(overrides={name: template}).plain(name, EXAMPLE)
+    except (TemplateError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        return f"cannot be used: {error}"
+    return None
+
+
+EXAMPLE: dict[str, Any] = {
+    "amount": "$490.00", "refunded": "$10.00", "product": "Pro", "number": 1000, "order_id": "17", "other": 999,
+    "asked": "$500.00", "reason": "two deals fit", "deals": "31, 32", "plan": "Pro (Yearly)", "subscription_id": "9",
+    "trial_ends": "", "renews_at": "", "ends_at": "", "resumes_at": "", "has_ended": False, "is_living": True,
+    "old": "Pro", "new": "Team", "seats": "5", "since": "Jun 1, 2026",
+}  # fmt: skip
+"""A value for everything that any template may name."""
 
 
 def reference(key: str) -> str:
@@ -51,17 +98,35 @@ def reference(key: str) -> str:
     return f"ref {hashlib.sha256(key.encode()).hexdigest()[:6]}"
 
 
-def render(template: str, key: str, order: Order, *, locale: str, **extra: str) -> str:
-    """Return the text `template` about `order`, ending in the reference of `key`."""
-    body = _environment.get_template(template).render(
-        amount=format_money(order.total, locale),
-        refunded=format_money(order.refunded, locale),
-        product=product_name(order),
-        number=order.number,
-        order_id=order.id,
-        **extra,
-    )
-    return f"{body} {reference(key)}"
+def order_values(order: Order) -> dict[str, Any]:
+    """Return what texts may say about an order."""
+    return {
+        "amount": order.total,
+        "refunded": order.refunded,
+        "product": product_name(order),
+        "number": order.number,
+        "order_id": order.id,
+    }
+
+
+def subscription_values(subscription: Subscription) -> dict[str, Any]:
+    """Return what texts may say about a subscription. Times that are not known are empty."""
+    return {
+        "subscription_id": subscription.id,
+        "plan": plan_name(subscription.product_name, subscription.variant_name) or "subscription",
+        "seats": str(subscription.quantity or ""),
+        "renews_at": subscription.renews_at or "",
+        "ends_at": subscription.ends_at or "",
+        "trial_ends": subscription.trial_ends_at or "",
+        "resumes_at": subscription.resumes_at or "",
+        "has_ended": subscription.subscription_status == ENDED,
+        "is_living": subscription.subscription_status in LIVES,
+    }
+
+
+def invoice_values(invoice: Invoice) -> dict[str, Any]:
+    """Return what texts may say about an invoice, besides its subscription."""
+    return {"amount": invoice.total, "refunded": invoice.refunded}
 
 
 def format_money(money: Money, locale: str) -> str:
@@ -70,8 +135,12 @@ def format_money(money: Money, locale: str) -> str:
 
 
 def product_name(order: Order) -> str:
+    """Return product and variant of an order on one line."""
+    return plan_name(order.product_name, order.variant_name) or f"variant {order.variant_id}"
+
+
+def plan_name(product: str, variant: str) -> str:
     """Return product and variant on one line; Lemon Squeezy calls a product's only variant "Default"."""
-    plain = order.variant_name in ("", "Default", order.product_name)
-    name = order.product_name if plain else f"{order.product_name} ({order.variant_name})"
-    name = " ".join(name.split()) or f"variant {order.variant_id}"
+    plain = variant in ("", "Default", product)
+    name = " ".join((product if plain else f"{product} ({variant})").split())
     return name if len(name) <= NAME_LIMIT else f"{name[: NAME_LIMIT - 1]}…"

@@ -142,7 +142,7 @@ def _claim(db: Connection, actions: Sequence[Action], run_id: str, now: datetime
     claimed: set[str] = set()
     for chunk in chunks(actions):
         statement = insert(db, LedgerEntry).values([_entry(action, run_id, now) for action in chunk])
-        fresh = {c: statement.excluded[c] for c in ("action", "run_id", "planned_at", "lead_id", "state")}
+        fresh = {c: statement.excluded[c] for c in ("action", "run_id", "planned_at", "lead_id", "state", "alarm")}
         statement = statement.on_conflict_do_update(
             index_elements=[LedgerEntry.idempotency_key], set_=fresh, where=LedgerEntry.state.in_(AGAIN)
         )
@@ -156,6 +156,7 @@ def _entry(action: Action, run_id: str, now: datetime) -> dict[str, Any]:
         "kind": action.kind.value,
         "source": action.source,
         "order_id": action.order_id,
+        "alarm": action.alarm,
         "lead_id": action.lead_id,
         "state": State.PLANNED.value,
         "action": _ACTION.dump_python(action, mode="json"),

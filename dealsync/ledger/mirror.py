@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Engine, bindparam, delete, func, select, update
+from sqlalchemy import Column, Connection, Engine, bindparam, case, delete, func, select, update
 from sqlalchemy.orm import DeclarativeBase
 
 from dealsync.core.mapping import FIELD_KEYS
@@ -18,6 +18,7 @@ from dealsync.core.plan import DealChange, Seen
 from dealsync.core.tables import (
     CONTACT_EMAIL_COLUMNS,
     DEAL_COLUMNS,
+    INVOICE_COLUMNS,
     LEAD_CONTACT_COLUMNS,
     ORDER_COLUMNS,
     SUBSCRIPTION_COLUMNS,
@@ -35,6 +36,7 @@ from dealsync.ledger.tables import (
 from dealsync.ledger.upsert import chunks, insert, table_of
 
 Row = dict[str, Any]
+PAST = ("entered_at", "entered_by")
 
 
 class Mirror:
@@ -97,7 +99,11 @@ class Mirror:
         """Write through what Kommo has just accepted, so that lagging reads cannot hide it from the next plan."""
         values: Row = {"updated_at": updated_at}
         values |= {f"ls_{key}": value for key, value in change.fields.items()}
-        if change.status_id is not None:
+        if change.status_id is None:
+            # It was in its status when it was changed last, so since then at least: what we write does not renew that.
+            values["entered_at"] = func.coalesce(DealRow.entered_at, DealRow.updated_at)
+        else:
+            values |= {"entered_at": None, "entered_by": None}
             values |= {"status_id": change.status_id, "pipeline_id": change.pipeline_id}
         if change.price is not None:
             values["price"] = change.price
@@ -118,6 +124,29 @@ class Mirror:
                 merged = [(row.lead_id, {**json.loads(row.written or "{}"), **values[row.lead_id]}) for row in before]
                 if merged:
                     db.execute(statement, [{"deal": i, "now": json.dumps(v, sort_keys=True)} for i, v in merged])
+
+    def remember_entries(self, entries: Mapping[int, tuple[datetime, int | None]]) -> None:
+        """Keep since when deals are in their present status, and who moved them there."""
+        table = table_of(DealRow)
+        statement = (
+            update(table)
+            .where(table.c.lead_id == bindparam("deal"))
+            .values(entered_at=bindparam("at"), entered_by=bindparam("by"))
+        )
+        rows = [{"deal": lead_id, "at": at, "by": by} for lead_id, (at, by) in entries.items()]
+        with self._engine.begin() as db:
+            if rows:
+                db.execute(statement, rows)
+
+    def placed(self, lead_ids: Iterable[int]) -> dict[int, tuple[int, datetime]]:
+        """Return the present status of deals, and when they were made."""
+        columns = (DealRow.lead_id, DealRow.status_id, DealRow.created_at)
+        found: dict[int, tuple[int, datetime]] = {}
+        with self._engine.connect() as db:
+            for ids in chunks(lead_ids):
+                rows = db.execute(select(*columns).where(DealRow.lead_id.in_(ids)))
+                found |= {row.lead_id: (row.status_id, row.created_at) for row in rows}
+        return found
 
     def updated_at(self, lead_ids: Iterable[int]) -> dict[int, datetime]:
         """Return when deals were last changed, by what was read or written so far."""
@@ -157,6 +186,10 @@ class Mirror:
         """Return every subscription seen."""
         return stored(self._engine, SubscriptionRow, SUBSCRIPTION_COLUMNS)
 
+    def invoices(self) -> pd.DataFrame:
+        """Return every subscription invoice seen."""
+        return stored(self._engine, InvoiceRow, INVOICE_COLUMNS)
+
     def deals(self) -> pd.DataFrame:
         """Return every deal seen, deleted ones included."""
         return stored(self._engine, DealRow, DEAL_COLUMNS)
@@ -181,11 +214,19 @@ def _keep(db: Connection, model: type[DeclarativeBase], rows: Iterable[Row]) -> 
         statement = insert(db, table).values(chunk)
         statement = statement.on_conflict_do_update(
             index_elements=[key],
-            set_={c.name: statement.excluded[c.name] for c in table.columns if c is not key and c.name != "written"},
+            set_={c.name: _fresh(c, statement) for c in table.columns if c is not key and c.name != "written"},
             where=statement.excluded.updated_at >= table.c.updated_at,
         )
         taken.update(db.scalars(statement.returning(key)))
     return frozenset(taken)
+
+
+def _fresh(column: Column[Any], statement: Any) -> Any:
+    """The value of a row that is kept: what was read of a deal's past holds as long as the deal does not change."""
+    if column.name in PAST:
+        table = column.table
+        return case((statement.excluded.updated_at == table.c.updated_at, column), else_=None)
+    return statement.excluded[column.name]
 
 
 def _replace(
@@ -252,6 +293,8 @@ def _invoice_row(invoice: Invoice) -> Row:
         "test_mode": invoice.test_mode,
         "created_at": invoice.created_at,
         "updated_at": invoice.updated_at,
+        "refunded_at": invoice.refunded_at,
+        "tax_minor": invoice.tax_minor,
     }
 
 

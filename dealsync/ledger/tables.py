@@ -95,6 +95,12 @@ class SubscriptionRow(Base):
     updated_at: Mapped[datetime]
     renews_at: Mapped[datetime | None]
     ends_at: Mapped[datetime | None]
+    trial_ends_at: Mapped[datetime | None]
+    resumes_at: Mapped[datetime | None]
+    is_cancelled: Mapped[bool] = mapped_column(default=False)
+    quantity: Mapped[int | None]  # seats
+    variant_id: Mapped[str] = mapped_column(default="")
+    portal_url: Mapped[str | None]
 
 
 class InvoiceRow(Base):
@@ -113,6 +119,8 @@ class InvoiceRow(Base):
     test_mode: Mapped[bool]
     created_at: Mapped[datetime] = mapped_column(index=True)
     updated_at: Mapped[datetime]
+    refunded_at: Mapped[datetime | None]
+    tax_minor: Mapped[int] = mapped_column(default=0)
 
 
 class DealRow(Base):
@@ -124,7 +132,7 @@ class DealRow(Base):
     name: Mapped[str]
     pipeline_id: Mapped[int]
     status_id: Mapped[int]
-    price: Mapped[int]  # whole units
+    price: Mapped[int]  # in price units: whole ones, or minor ones where the account has them
     responsible_user_id: Mapped[int | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
@@ -140,6 +148,17 @@ class DealRow(Base):
     ls_refunded: Mapped[str | None]
     ls_currency: Mapped[str | None]
     ls_receipt_link: Mapped[str | None]
+    ls_subscription_status: Mapped[str | None]
+    ls_plan: Mapped[str | None]
+    ls_seats: Mapped[str | None]
+    ls_renews_at: Mapped[str | None]  # ISO 8601 in UTC
+    ls_ends_at: Mapped[str | None]
+    ls_lifetime_revenue: Mapped[str | None]
+    ls_customer_portal: Mapped[str | None]
+    ls_checkout_link: Mapped[str | None]
+    ls_invoice_id: Mapped[str | None]
+    entered_at: Mapped[datetime | None]  # its present status, by Kommo's events; empty once the deal changed
+    entered_by: Mapped[int | None]
 
 
 class LeadContactRow(Base):
@@ -290,6 +309,20 @@ class ReviewRow(Base):
     last_seen_at: Mapped[datetime]
 
 
+class FindingRow(Base):
+    """Something out of step, or a change that a conflict rule refused: since when it is known, and until when."""
+
+    __tablename__ = "findings"
+
+    finding: Mapped[str] = mapped_column(String(400), primary_key=True)  # "stuck:lead:31"
+    kind: Mapped[str] = mapped_column(String(40), index=True)  # a drift class, or "refusal"
+    source: Mapped[str]
+    lead_id: Mapped[int | None]
+    first_seen_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
 class LedgerEntry(Base):
     """One action: written as "planned" before it is sent, closed when the answer is known."""
 
@@ -298,8 +331,9 @@ class LedgerEntry(Base):
 
     idempotency_key: Mapped[str] = mapped_column(String(200), primary_key=True)  # "order:17:won"
     kind: Mapped[str]
-    source: Mapped[str]  # "order:17"
-    order_id: Mapped[str] = mapped_column(index=True)
+    source: Mapped[str]  # "order:17", "subscription:9", "invoice:44", "lead:31"
+    order_id: Mapped[str] = mapped_column(index=True)  # of the sale; empty where there is none
+    alarm: Mapped[str] = mapped_column(default="")  # that it raises or ends, see `core.alarms`
     lead_id: Mapped[int | None] = mapped_column(index=True)  # empty until a create is applied
     state: Mapped[str]  # planned, sent, applied, failed, unknown, dismissed
     action: Mapped[dict[str, Any]]  # everything that is to be sent

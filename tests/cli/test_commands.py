@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from dealsync.core.mapping import FIELDS
 from dealsync.simulator.server import Simulator
 
 DESIGNED_KEYS = {"key", "kind", "lead_id", "source", "reason", "evidence", "state"}
@@ -151,7 +152,7 @@ def test_init__options_win_over_the_file_and_fields_that_are_gone_are_found_agai
     assert done.returncode == 0, done.stderr
     assert "pipeline = 7001" in config.read_text()
     assert 'attention_status = "Qualified"' in config.read_text()
-    assert len(shell.simulator.world.state()["kommo"]["custom_fields"]["leads"]) == 8
+    assert len(shell.simulator.world.state()["kommo"]["custom_fields"]["leads"]) == len(FIELDS)
     assert shell.run("plan").returncode == 0
 
 
@@ -229,7 +230,7 @@ def test_bad_setting__is_one_clear_line(ready: Shell, environment: dict[str, Any
         (KOMMO.format("Sales", "Nope"), ["Nope", "Needs attention"]),
         (KOMMO.format("Nope", "Needs attention"), ["Nope", "Sales"]),
         ('[kommo]\npipelin = "Sales"\n', ["pipelin"]),
-        (KOMMO.format("Sales", "Needs attention") + "[policy]\ntrial_wins = true\n", ["policy.trial_wins"]),
+        (KOMMO.format("Sales", "Needs attention") + "[checkout]\ncustom_price = true\n", ["checkout.custom_price"]),
         (KOMMO.format("Sales", "Needs attention") + "[matching]\nsettle_minutes = 1e300\n", ["settle_minutes"]),
         (KOMMO.format("Sales", "Needs attention") + "[fields]\norder_id = 999\n", ["LS order id", "dealsync init"]),
     ],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dealsync.cli import app
 from dealsync.config import Config
+from dealsync.rulebook import BEGIN, END, table
 from dealsync.settings import Environment
 from tests.cli.test_commands import clean_environment
 
@@ -42,3 +43,14 @@ def test_readme__names_every_setting() -> None:
     for section, info in Config.model_fields.items():
         keys = getattr(info.annotation, "model_fields", {})
         assert {key for key in keys if f"`{section}.{key}`" not in README} == set()
+
+
+def test_readme__shows_the_rules_as_they_are() -> None:
+    assert README.split(BEGIN)[1].split(END)[0].strip() == table()
+    named = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", table()))
+    keys = {
+        f"{name}.{key}"
+        for name, info in Config.model_fields.items()
+        for key in getattr(info.annotation, "model_fields", {})
+    }
+    assert named <= keys

@@ -61,7 +61,7 @@ def days_ago(days: int) -> datetime:
 
 
 async def test_account__is_that_of_the_token(apis: Apis) -> None:
-    assert await apis.kommo().account() == Account(31000001, "Simulated", "simulated", "USD")
+    assert await apis.kommo().account() == Account(31000001, "Simulated", "simulated", "USD", "America/New_York")
 
 
 async def test_pipelines__come_main_first_with_statuses_in_order(apis: Apis) -> None:
@@ -99,7 +99,7 @@ async def test_deal_custom_fields__are_read_to_the_last_page(apis: Apis, monkeyp
     client = apis.kommo()
     made = await client.create_deal_custom_fields(render.ls_fields())
     assert await client.deal_custom_fields() == made
-    assert client.requests["kommo GET /api/v4/leads/custom_fields"] == 3
+    assert client.requests["kommo GET /api/v4/leads/custom_fields"] == 6
     assert isinstance(made[0], CustomField)
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from dealsync.apis.border import Refused
 from dealsync.apis.kommo import normalise
-from dealsync.apis.kommo.normalise import Account, Company, CustomField, Hook, Pipeline, User, Written
+from dealsync.apis.kommo.normalise import Account, Company, CustomField, Hook, Move, Pipeline, User, Written
 from dealsync.apis.kommo.refusals import read_error
 from dealsync.apis.pace import Pace
 from dealsync.apis.transport import Auth, Transport
@@ -23,6 +23,8 @@ from dealsync.errors import AnswerLost, FiltersIgnored, Rejected, UnexpectedAnsw
 PAGE = 250
 EVENTS_PAGE = 100
 """Events come in smaller pages. Source: Kommo reference, "Envelope and paging"."""
+EVENT_ENTITIES = 10
+"""Objects that one question about events may name. Source: Kommo reference, "Sources, events"."""
 API = "/api/v4"
 HOOKS = f"{API}/webhooks"
 ENOUGH_ROWS, SANE_SHARE = 10, 0.5
@@ -36,6 +38,7 @@ class Kommo:
 
     def __init__(self, *, origin: str, auth: Auth, pace: Pace, retry_wait_s: float = 1.0) -> None:
         self.refused = Refused()
+        self.price_digits = 0  # decimal digits of deals' prices; an account that has them sets it
         self._transport = Transport(
             api="kommo",
             origin=origin,
@@ -58,7 +61,7 @@ class Kommo:
 
     async def account(self) -> Account:
         """Return the account of the token: the cheapest proof that a token works. Raises Unauthorized."""
-        return normalise.account(await self._transport.get(f"{API}/account"))
+        return normalise.account(await self._transport.get(f"{API}/account", {"with": "datetime_settings"}))
 
     async def pipelines(self) -> list[Pipeline]:
         """Return every pipeline with its statuses, main one first."""
@@ -79,6 +82,16 @@ class Kommo:
         """Make custom fields of deals (`render.ls_fields`) and return them. Only an admin's token may."""
         return await self._write("POST", "/leads/custom_fields", "custom_fields", items, normalise.custom_field)
 
+    async def deal_field_group(self, name: str) -> str:
+        """Return the id of the group of deals' custom fields of that name, made if there is none. Only an admin may."""
+        path = "/leads/custom_fields/groups"
+        answer = await self._transport.get(f"{API}{path}")
+        found = list(self.refused.keep(normalise.field_group, _embedded(answer, "custom_field_groups")))
+        if name not in {group.name for group in found}:
+            body = [{"name": name, "sort": len(found) + 1}]
+            found += await self._write("POST", path, "custom_field_groups", body, normalise.field_group)
+        return next(group.group_id for group in found if group.name == name)
+
     # --- deals and contacts ----------------------------------------------------------------------------------
 
     def deals(self, field_keys: Mapping[int, str], *, since: datetime | None = None) -> AsyncIterator[list[Deal]]:
@@ -88,7 +101,9 @@ class Kommo:
         """
         params = {"with": "contacts", "order[id]": "asc", **_window(since)}
         fits = None if since is None else lambda deal: deal.updated_at >= _whole(since)
-        return self._pages("/leads", "leads", params, lambda row: normalise.deal(row, field_keys), fits=fits)
+        return self._pages(
+            "/leads", "leads", params, lambda row: normalise.deal(row, field_keys, self.price_digits), fits=fits
+        )
 
     async def deleted_deal_ids(self, *, since: datetime | None = None) -> list[int]:
         """Return the ids of deals in the recycle bin; those updated since, if given, and perhaps older ones."""
@@ -101,7 +116,7 @@ class Kommo:
         wanted, found = set(lead_ids), dict[int, Deal]()
 
         def build(row: object) -> Deal:
-            return normalise.deal(row, field_keys)
+            return normalise.deal(row, field_keys, self.price_digits)
 
         def fits(deal: Deal) -> bool:
             return deal.lead_id in wanted
@@ -120,13 +135,15 @@ class Kommo:
     async def _deal(self, lead_id: int, field_keys: Mapping[int, str]) -> Deal | None:
         answer = await self._transport.get(f"{API}/leads/{lead_id}", {"with": "contacts"})
         rows = [] if answer is None else [answer]
-        return next(self.refused.keep(lambda row: normalise.deal(row, field_keys), rows), None)
+        return next(self.refused.keep(lambda row: normalise.deal(row, field_keys, self.price_digits), rows), None)
 
     async def newest_deals(self, field_keys: Mapping[int, str], *, since: datetime) -> list[Deal]:
         """Return the deals created at or after `since`, newest first, read without any filter."""
         params = {"with": "contacts", "order[id]": "desc"}
         found: list[Deal] = []
-        async for page in self._pages("/leads", "leads", params, lambda row: normalise.deal(row, field_keys)):
+        async for page in self._pages(
+            "/leads", "leads", params, lambda row: normalise.deal(row, field_keys, self.price_digits)
+        ):
             found += [deal for deal in page if deal.created_at >= since]
             if page and page[-1].created_at < since:
                 break
@@ -210,19 +227,20 @@ class Kommo:
         pages = self._pages("/events", "events", params, normalise.merge, limit=EVENTS_PAGE)
         return {gone: survivor async for page in pages for survivor, ids in page for gone in ids if gone != survivor}
 
-    async def status_changes(self, lead_id: int, *, since: datetime) -> list[int]:
-        """Return the statuses that a deal was moved to at or after `since`, whoever moved it.
+    async def moves(self, lead_ids: Iterable[int], *, since: datetime | None = None) -> list[Move]:
+        """Return when deals came into a status, and by whom, oldest first; those at or after `since`, if given.
 
-        Source: Kommo reference, "Sources, events".
+        Source: Kommo reference, "Sources, events". How long events are kept is not known.
         """
-        params = {
-            "filter[entity]": "lead",
-            "filter[entity_id][]": [lead_id],
-            "filter[type]": "lead_status_changed",
-            "filter[created_at][from]": int(since.timestamp()),
-        }
-        pages = self._pages("/events", "events", params, normalise.moved_to, limit=EVENTS_PAGE)
-        return [status_id async for page in pages for moved, status_id in page if moved == lead_id]
+        params: dict[str, Any] = {"filter[entity]": "lead", "filter[type]": "lead_status_changed"}
+        if since is not None:
+            params["filter[created_at][from]"] = int(since.timestamp())
+        found: list[Move] = []
+        for ids in batches(sorted(set(lead_ids)), EVENT_ENTITIES):
+            wanted = {**params, "filter[entity_id][]": list(ids)}
+            async for page in self._pages("/events", "events", wanted, normalise.move, limit=EVENTS_PAGE):
+                found += [move for move in page if move.lead_id in ids]
+        return sorted(found, key=lambda move: (move.moved_at, move.lead_id))
 
     # --- writes: at most 250 items each, never repeated blind -----------------------------------------------------
 

@@ -9,19 +9,30 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
 from dealsync.apis.border import Int64, Text, Wire, named, parse, storable
 from dealsync.core.assumptions import KOMMO_MERGE_NAMES_BOTH_DEALS
-from dealsync.core.mapping import NUMERIC_KEYS, canonical_number
+from dealsync.core.mapping import NUMERIC_KEYS, TIME_KEYS, canonical_number, plain_time
 from dealsync.core.models import Contact, Deal, normal_email
 
 LONGEST_NUMBER = 40
 """Characters of an amount. What a person types beyond is no amount, and is left as it is."""
 _NUMBER = re.compile(r"\s*[+-]?[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]{1,2})?\s*")
 _SECONDS = re.compile(r"[0-9]{1,11}")
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A deal came into a status, at a time and by somebody (0: a robot)."""
+
+    lead_id: int
+    status_id: int
+    moved_at: datetime
+    user_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,7 @@ class Account:
     name: str
     subdomain: str
     currency: str
+    time_zone: str = "UTC"  # IANA name
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,14 @@ class CustomField:
     field_id: Int64
     name: str
     field_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class FieldGroup:
+    """A tab of deals' cards."""
+
+    group_id: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +169,7 @@ class _Lead(Wire):
     id: Int64
     name: Text = ""
     price: Int64 | None = None
+    price_with_minor_units: Decimal | None = None
     pipeline_id: Int64
     status_id: Int64
     responsible_user_id: Int64 | None = None
@@ -175,11 +196,22 @@ class _Company(Wire):
     updated_at: Time
 
 
+class _DatetimeSettings(Wire):
+    timezone: Text = "UTC"
+
+
+class _AccountParts(Wire):
+    datetime_settings: Annotated[_DatetimeSettings, BeforeValidator(_mapped)] = Field(default_factory=_DatetimeSettings)
+
+
 class _Account(Wire):
     id: Int64
     name: Text = ""
     subdomain: Text = ""
     currency: Text = "USD"
+    embedded: Annotated[_AccountParts, BeforeValidator(_mapped)] = Field(
+        default_factory=_AccountParts, alias="_embedded"
+    )
 
 
 class _Rights(Wire):
@@ -243,6 +275,8 @@ class _After(Wire):
 class _Event(Wire):
     type: Text = ""
     entity_id: Int64
+    created_at: Time
+    created_by: Int64 = 0
     value_before: Annotated[list[_After], BeforeValidator(_listed)] = Field(default_factory=list)
     value_after: Annotated[list[_After], BeforeValidator(_listed)] = Field(default_factory=list)
 
@@ -269,8 +303,11 @@ class _Changed(Wire):
     updated_at: Time
 
 
-def deal(lead: object, field_keys: Mapping[int, str]) -> Deal:
-    """Return a lead as a Deal. `field_keys` names the LS fields by field id; other fields are not ours."""
+def deal(lead: object, field_keys: Mapping[int, str], price_digits: int = 0) -> Deal:
+    """Return a lead as a Deal. `field_keys` names the LS fields by field id; other fields are not ours.
+
+    `price_digits`: how many decimal digits the account's prices have.
+    """
     wire = parse(_Lead, lead, named("deal", lead))
     contacts = sorted(wire.embedded.contacts, key=lambda c: not c.is_main)
     return Deal(
@@ -278,7 +315,7 @@ def deal(lead: object, field_keys: Mapping[int, str]) -> Deal:
         name=wire.name,
         pipeline_id=wire.pipeline_id,
         status_id=wire.status_id,
-        price=wire.price or 0,
+        price=_price(wire, price_digits),
         responsible_user_id=wire.responsible_user_id or None,
         created_at=wire.created_at,
         updated_at=wire.updated_at,
@@ -290,13 +327,20 @@ def deal(lead: object, field_keys: Mapping[int, str]) -> Deal:
     )
 
 
+def _price(wire: _Lead, digits: int) -> int:
+    """The price in the account's units; its plain `price` lacks the decimals (reference, 2.8)."""
+    if digits and wire.price_with_minor_units is not None:
+        return int(wire.price_with_minor_units.scaleb(digits).to_integral_value())
+    return (wire.price or 0) * int(10**digits)
+
+
 def _ls_fields(wire: _Lead, field_keys: Mapping[int, str]) -> dict[str, str]:
     fields = {}
     for field in wire.custom_fields_values:
         key = field_keys.get(field.field_id)
         text = field.values[0].value if field.values else ""
         if key is not None and text:
-            fields[key] = _amount(text) if key in NUMERIC_KEYS else text
+            fields[key] = _amount(text) if key in NUMERIC_KEYS else _moment(text) if key in TIME_KEYS else text
     return fields
 
 
@@ -304,6 +348,11 @@ def _amount(text: str) -> str:
     """An amount in the one form it is compared in; "1e999999" would be a text of a million digits."""
     is_amount = len(text) <= LONGEST_NUMBER and _NUMBER.fullmatch(text)
     return canonical_number(text) if is_amount else text
+
+
+def _moment(text: str) -> str:
+    """Unix seconds in the form in which times are compared; a text that holds none stays as it is."""
+    return plain_time(datetime.fromtimestamp(int(text), UTC)) if _SECONDS.fullmatch(text) else text
 
 
 def contact(data: object) -> Contact:
@@ -349,11 +398,11 @@ def changed(data: object) -> tuple[int, datetime]:
     return wire.id, wire.updated_at
 
 
-def moved_to(event: object) -> tuple[int, int]:
-    """Return the deal of a `lead_status_changed` event and the status it was moved to, 0 if that is not told."""
+def move(event: object) -> Move:
+    """Return what a `lead_status_changed` event tells; the status is 0 if that is not told."""
     wire = parse(_Event, event, named("event", event))
     statuses = [after.lead_status.id for after in wire.value_after if after.lead_status]
-    return wire.entity_id, statuses[0] if statuses else 0
+    return Move(wire.entity_id, statuses[0] if statuses else 0, wire.created_at, wire.created_by)
 
 
 def task_state(data: object) -> tuple[int, bool]:
@@ -386,7 +435,7 @@ def hook(data: object) -> Hook:
 def account(data: object) -> Account:
     """Return the account. Raises UnexpectedAnswer."""
     wire = parse(_Account, data, "the Kommo account")
-    return Account(wire.id, wire.name, wire.subdomain, wire.currency)
+    return Account(wire.id, wire.name, wire.subdomain, wire.currency, wire.embedded.datetime_settings.timezone)
 
 
 def user(data: object) -> User:
@@ -400,6 +449,17 @@ def pipeline(data: object) -> Pipeline:
     wire = parse(_Pipeline, data, named("pipeline", data))
     statuses = sorted(wire.embedded.statuses, key=lambda s: s.sort)
     return Pipeline(wire.id, wire.name, wire.is_main, tuple(Status(s.id, s.name, s.type == 0) for s in statuses))
+
+
+class _FieldGroup(Wire):
+    id: Text
+    name: Text = ""
+
+
+def field_group(data: object) -> FieldGroup:
+    """Return a group of custom fields."""
+    wire = parse(_FieldGroup, data, named("field group", data))
+    return FieldGroup(wire.id, wire.name)
 
 
 def custom_field(data: object) -> CustomField:

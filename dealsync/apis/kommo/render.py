@@ -6,32 +6,40 @@ Source: Kommo reference, "PATCH /leads", "Custom field values", "Notes and tasks
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from dealsync.core.mapping import FIELDS
-from dealsync.core.plan import CompleteTask, DealChange, NewCompany, NewContact, NewDeal, Note, Task
+from dealsync.core.mapping import FIELDS, TIME_KEYS
+from dealsync.core.plan import ChangeTask, CompleteTask, DealChange, NewCompany, NewContact, NewDeal, Note, Task
 
 Body = dict[str, Any]
 
 
-def deal_change(lead_id: int, changes: Iterable[DealChange], field_ids: Mapping[str, int]) -> Body:
+def deal_change(
+    lead_id: int, changes: Iterable[DealChange], field_ids: Mapping[str, int], *, price_digits: int = 0
+) -> Body:
     """Return one PATCH item for all changes of a deal. What a change leaves open is left out, never null."""
     body: Body = {"id": lead_id, "request_id": str(lead_id)}
     fields: dict[str, str] = {}
     tags: list[str] = []
+    gone: list[str] = []
     for change in changes:
         if change.pipeline_id is not None:
             body["pipeline_id"] = change.pipeline_id
         if change.status_id is not None:
             body["status_id"] = change.status_id
         if change.price is not None:
-            body["price"] = change.price
+            body["price"] = _price(change.price, price_digits)
         fields |= change.fields
         tags += change.tags_to_add
+        gone += change.tags_to_delete
     if fields:
         body["custom_fields_values"] = _field_values(fields, field_ids)
     if tags:
         body["tags_to_add"] = [{"name": tag} for tag in dict.fromkeys(tags)]
+    if gone := [tag for tag in dict.fromkeys(gone) if tag not in tags]:
+        body["tags_to_delete"] = [{"name": tag} for tag in gone]
     return body
 
 
@@ -43,6 +51,7 @@ def new_deal(
     request_id: str,
     *,
     company_id: int | None = None,
+    price_digits: int = 0,
 ) -> Body:
     """Return one POST item of a deal with its main contact, and with the tags of changes that travel with it."""
     tags = dict.fromkeys((*deal.tags, *(tag for change in changes for tag in change.tags_to_add)))
@@ -59,7 +68,7 @@ def new_deal(
     if tags:
         body["_embedded"]["tags"] = [{"name": tag} for tag in tags]
     if deal.price is not None:
-        body["price"] = deal.price
+        body["price"] = _price(deal.price, price_digits)
     if deal.responsible_user_id is not None:
         body["responsible_user_id"] = deal.responsible_user_id
     if contact_id is not None:
@@ -95,7 +104,7 @@ def task(lead_id: int | None, task: Task, request_id: str) -> Body:
     """Return one POST item for /tasks, on a deal or on nothing. What there is none of is left out, never null."""
     body: Body = {} if lead_id is None else {"entity_id": lead_id, "entity_type": "leads"}
     body |= {
-        "task_type_id": 1,
+        "task_type_id": task.task_type_id,
         "text": task.text,
         "complete_till": int(task.due_at.timestamp()),
         "request_id": request_id,
@@ -105,15 +114,29 @@ def task(lead_id: int | None, task: Task, request_id: str) -> Body:
     return body
 
 
-def completed_task(task_id: int, done: CompleteTask) -> Body:
-    """Return one PATCH item that ticks a task off, with its result."""
-    return {"id": task_id, "is_completed": True, "result": {"text": done.result}, "request_id": str(task_id)}
+def changed_task(task_id: int, change: ChangeTask | CompleteTask) -> Body:
+    """Return one PATCH item that ticks a task off with its result, or gives it a new text and deadline."""
+    if isinstance(change, CompleteTask):
+        return {"id": task_id, "is_completed": True, "result": {"text": change.result}, "request_id": str(task_id)}
+    due = int(change.due_at.timestamp())
+    return {"id": task_id, "text": change.text, "complete_till": due, "request_id": str(task_id)}
 
 
-def ls_fields() -> list[Body]:
-    """Return the POST items that make every LS field of deals, in the order of `mapping.FIELDS`."""
-    return [{"name": field.name, "type": field.field_type} for field in FIELDS]
+def ls_fields(group_id: str | None = None) -> list[Body]:
+    """Return the POST items that make every LS field of deals, in the order of `mapping.FIELDS`, in one group."""
+    group = {} if group_id is None else {"group_id": group_id}
+    return [{"name": field.name, "type": field.field_type, **group} for field in FIELDS]
 
 
 def _field_values(fields: Mapping[str, str], field_ids: Mapping[str, int]) -> list[Body]:
-    return [{"field_id": field_ids[key], "values": [{"value": fields[key]}]} for key in sorted(fields)]
+    return [{"field_id": field_ids[key], "values": [{"value": _value(key, fields[key])}]} for key in sorted(fields)]
+
+
+def _value(key: str, text: str) -> str | int:
+    """Times go as Unix seconds (reference, "Custom field values")."""
+    return int(datetime.fromisoformat(text).timestamp()) if key in TIME_KEYS else text
+
+
+def _price(units: int, digits: int) -> int | float:
+    """Whole units as an integer; an account with minor units takes them as decimals (reference, 2.8)."""
+    return float(Decimal(units).scaleb(-digits)) if digits else units

@@ -99,6 +99,10 @@ class _FirstSubscriptionItem(Wire):
     quantity: Int64 | None = None
 
 
+class _SubscriptionUrls(Wire):
+    customer_portal: Text | None = None
+
+
 class _Subscription(Dates):
     store_id: Id
     order_id: Id
@@ -117,6 +121,7 @@ class _Subscription(Dates):
     trial_ends_at: Time | None = None
     renews_at: Time | None = None
     ends_at: Time | None = None
+    urls: _SubscriptionUrls | None = None
 
 
 class _SubscriptionItem(Dates):
@@ -139,6 +144,7 @@ class _Invoice(Dates):
     status: Text
     currency: Currency
     total: Int64
+    tax: Int64 = 0
     refunded: bool | None = None
     refunded_amount: Refund | None = None
     refunded_at: Time | None = None
@@ -249,6 +255,7 @@ def subscription(resource: object) -> Subscription:
         product_id=wire.product_id,
         customer_id=wire.customer_id,
         user_name=wire.user_name,
+        portal_url=wire.urls.customer_portal if wire.urls else None,
     )
 
 
@@ -282,6 +289,7 @@ def invoice(resource: object) -> Invoice:
         created_at=wire.created_at,
         updated_at=wire.updated_at,
         refunded_at=wire.refunded_at,
+        tax_minor=wire.tax,
         customer_id=wire.customer_id,
         user_email=wire.user_email,
         order_identifier=link.group(1) if link else "",

@@ -6,11 +6,12 @@ import pytest
 
 from dealsync.core.match import Matches, match
 from dealsync.core.models import Link, OrderStatus, Tier
+from dealsync.core.sales import counted
 from tests.builders import ATTENTION, LOST, NOW, PARTNERS, WON, World, contact, deal, order, policy
 
 
 def matched(world: World, **changes: Any) -> Matches:
-    return match(world.tables(), policy(**changes), NOW)
+    return match(counted(world.tables()), policy(**changes), NOW)
 
 
 def link_of(matches: Matches, order_id: str = "17") -> tuple[int, Tier] | None:

@@ -14,6 +14,7 @@ from benchmarks.matching_scene import Answer, Labelled
 from dealsync.core.match import Matches, match
 from dealsync.core.models import Link, Tier, normal_email
 from dealsync.core.policy import Policy
+from dealsync.core.sales import counted
 from dealsync.core.tables import Tables
 from tests.builders import NOW, policy
 
@@ -22,7 +23,7 @@ LEAST_ORDERS = 2_000
 
 
 def outcomes_of(labelled: Labelled, rules: Policy | None = None) -> tuple[Outcome, ...]:
-    return score(labelled, match(labelled.world.tables(), rules or policy(), NOW))
+    return score(labelled, match(counted(labelled.world.tables()), rules or policy(), NOW))
 
 
 def false_situations(outcomes: Iterable[Outcome]) -> set[str]:
@@ -84,7 +85,7 @@ def test_match__misses_only_what_no_rule_can_find(outcomes: list[Outcome]) -> No
 
 def test_match__does_not_depend_on_the_order_of_any_row(accounts: list[Labelled]) -> None:
     tables = accounts[0].world.tables()
-    straight, *mixed = (match(t, policy(), NOW) for t in (tables, shuffled(tables, 1), shuffled(tables, 2)))
+    straight, *mixed = (match(counted(t), policy(), NOW) for t in (tables, shuffled(tables, 1), shuffled(tables, 2)))
     for other in mixed:
         assert (other.found, other.self_serve) == (straight.found, straight.self_serve)
         assert (other.reviews, other.settling) == (straight.reviews, straight.settling)

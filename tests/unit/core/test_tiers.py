@@ -9,6 +9,7 @@ import pytest
 from dealsync.core.match import Matches, match
 from dealsync.core.models import Link, OrderStatus, Tier
 from dealsync.core.plan import Question
+from dealsync.core.sales import counted
 from tests.builders import (
     LOST,
     NOW,
@@ -33,7 +34,7 @@ YOUNG = NOW - timedelta(seconds=30)
 
 
 def matched(world: World, **changes: Any) -> Matches:
-    return match(world.tables(), policy(**changes), NOW)
+    return match(counted(world.tables()), policy(**changes), NOW)
 
 
 def link_of(matches: Matches, order_id: str = "17") -> tuple[int, Tier] | None:
@@ -416,7 +417,7 @@ def test_merge__that_was_looked_for_too_early_is_looked_for_again() -> None:
     world = World((order(),), (deal(32, is_deleted=True),), hints=(webhook(32),), merges=((32, None),))
     tables = world.tables()
     early = replace(tables, merges=tables.merges.assign(is_settled=False))
-    assert match(early, policy(), NOW).questions.gone_lead_ids == {32}
+    assert match(counted(early), policy(), NOW).questions.gone_lead_ids == {32}
     assert matched(world).questions.gone_lead_ids == frozenset()
 
 

@@ -39,7 +39,8 @@ def action(key: str = "order:17:won", kind: Kind = Kind.CLOSE, **changes: object
 def tables(engine: Engine) -> Tables:
     mirror, journal, evidence = Mirror(engine), Journal(engine), Evidence(engine)
     return Tables(
-        mirror.orders(), mirror.subscriptions(), mirror.deals(), mirror.contact_emails(), mirror.lead_contacts(),
+        mirror.orders(), mirror.subscriptions(), mirror.invoices(), mirror.deals(), mirror.contact_emails(),
+        mirror.lead_contacts(),
         journal.links(), journal.entries(), evidence.hints(), evidence.checkouts(), evidence.merges(),
         Reviews(engine).decisions(), evidence.customers(), evidence.companies(),
     )  # fmt: skip

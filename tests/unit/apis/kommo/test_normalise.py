@@ -10,7 +10,7 @@ from hypothesis import given
 
 from dealsync.apis.kommo import normalise
 from dealsync.apis.kommo.client import Kommo
-from dealsync.apis.kommo.normalise import Account, CustomField, Status, User, Written
+from dealsync.apis.kommo.normalise import Account, CustomField, Move, Status, User, Written
 from dealsync.apis.pace import Pace
 from dealsync.apis.transport import FixedToken
 from dealsync.core.models import Contact, Deal
@@ -135,7 +135,9 @@ def test_user__can_be_inactive_or_without_rights() -> None:
 
 
 def test_account__without_a_currency_is_in_dollars() -> None:
-    assert normalise.account(samples.kommo("account_with_all.amocrm")) == Account(1231414, "example", "example", "USD")
+    assert normalise.account(samples.kommo("account_with_all.amocrm")) == Account(
+        1231414, "example", "example", "USD", "Europe/Moscow"
+    )
     assert normalise.account({"id": 1, "name": "n", "subdomain": "s", "currency": "EUR"}).currency == "EUR"
 
 
@@ -300,14 +302,15 @@ def test_nothing__in_an_optional_place_is_its_default(nothing: Any) -> None:
     ("after", "status_id"),
     [([{"lead_status": {"id": 142}}], 142), ([{"note": {}}, {"lead_status": {"id": "143"}}], 143), ([], 0), (None, 0)],
 )
-def test_event__tells_the_status_a_deal_was_moved_to(after: Any, status_id: int) -> None:
-    assert normalise.moved_to({"id": "01ab", "entity_id": 5, "value_after": after}) == (5, status_id)
+def test_event__tells_the_status_a_deal_was_move(after: Any, status_id: int) -> None:
+    event = {"id": "01ab", "entity_id": 5, "created_at": 1780315200, "created_by": 501, "value_after": after}
+    assert normalise.move(event) == Move(5, status_id, datetime(2026, 6, 1, 12, tzinfo=UTC), 501)
 
 
 @pytest.mark.parametrize("after", [["x"], [{"lead_status": 5}], [{"lead_status": {"id": "x"}}]])
 def test_event__in_an_odd_shape_is_refused_by_name(after: Any) -> None:
     with pytest.raises(UnexpectedAnswer, match="event 01ab cannot be read: value_after"):
-        normalise.moved_to({"id": "01ab", "entity_id": 5, "value_after": after})
+        normalise.move({"id": "01ab", "entity_id": 5, "created_at": 1780315200, "value_after": after})
 
 
 BUILDERS: list[tuple[Callable[[object], object], str]] = [

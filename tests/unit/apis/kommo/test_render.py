@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dealsync.apis.kommo import render
-from dealsync.core.mapping import FIELD_KEYS, FIELDS, NUMERIC_KEYS
+from dealsync.core.mapping import FIELD_KEYS, FIELDS, NUMERIC_KEYS, TIME_KEYS, plain_time
 from dealsync.core.plan import DealChange, NewContact, NewDeal, Note, Task
 from dealsync.simulator.seed import seeded
 from tests.unit.simulator.bench import NOW, Bench, bench
@@ -155,7 +155,9 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00
 AMOUNT = st.decimals(0, 10**9, places=2, allow_nan=False).map(lambda amount: format(amount.normalize(), "f"))
 OWNER = st.none() | st.sampled_from([501, 502, 503])
 STATUS = st.sampled_from([QUALIFIED, INVOICE_SENT, WON, 143])
-WANTED = st.fixed_dictionaries({}, optional={key: AMOUNT if key in NUMERIC_KEYS else TEXT for key in FIELD_KEYS})
+TIME = st.integers(0, 4 * 10**9).map(lambda seconds: plain_time(datetime.fromtimestamp(seconds, UTC)))
+KINDS = {key: AMOUNT if key in NUMERIC_KEYS else TIME if key in TIME_KEYS else TEXT for key in FIELD_KEYS}
+WANTED = st.fixed_dictionaries({}, optional=KINDS)
 TAGS = st.lists(TEXT, max_size=3).map(tuple)
 CHANGE = st.builds(
     lambda status_id, price, wanted, tags: DealChange(

@@ -115,7 +115,9 @@ def test_subscription__of_a_recorded_list() -> None:
         product_id="128225",
         customer_id="1584868",
         user_name="Test Buyer One",
+        portal_url=gold.portal_url,
     )
+    assert str(gold.portal_url).startswith("https://my-store.lemonsqueezy.com/billing?expires=")
     assert (silver.id, silver.order_id) == ("176705", "1541082")
 
 

@@ -1,0 +1,76 @@
+"""What was found out of step and what conflict rules refused: since when it is known, and when it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine, select, update
+
+from dealsync.core.plan import Drift, Plan, Refusal
+from dealsync.ledger.tables import FindingRow
+from dealsync.ledger.upsert import chunks, insert, table_of
+
+REFUSAL = "refusal"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A drift or a refusal, by the key of the plan's row."""
+
+    key: str
+    kind: str  # a drift class, or `REFUSAL`
+    source: str
+    lead_id: int | None
+    first_seen_at: datetime
+
+
+class Findings:
+    """The findings that hold now, and those that ended."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def keep(self, plan: Plan, now: datetime) -> dict[str, datetime]:
+        """Store what a plan found; what it did not find has ended. Return when each was first seen, by key.
+
+        A finding that ended and is found again is a new one.
+        """
+        table = table_of(FindingRow)
+        rows = list({row["finding"]: row for row in _rows(plan, now)}.values())
+        with self._engine.begin() as db:
+            for chunk in chunks(rows):
+                statement = insert(db, table).values(chunk)
+                fresh = {"last_seen_at": now, "lead_id": statement.excluded.lead_id}
+                db.execute(
+                    update(table)
+                    .where(table.c.finding.in_([row["finding"] for row in chunk]), table.c.ended_at.is_not(None))
+                    .values(first_seen_at=now, ended_at=None)
+                )
+                db.execute(statement.on_conflict_do_update(index_elements=[table.c.finding], set_=fresh))
+            db.execute(update(table).where(table.c.last_seen_at < now, table.c.ended_at.is_(None)).values(ended_at=now))
+            standing = select(table.c.finding, table.c.first_seen_at).where(table.c.ended_at.is_(None))
+            return {row.finding: row.first_seen_at for row in db.execute(standing)}
+
+    def standing(self) -> list[Finding]:
+        """Return what is out of step or refused now, by kind, what is known longest first."""
+        table = table_of(FindingRow)
+        query = select(table).where(table.c.ended_at.is_(None)).order_by(table.c.kind, table.c.first_seen_at)
+        with self._engine.connect() as db:
+            return [
+                Finding(row.finding, row.kind, row.source, row.lead_id, row.first_seen_at) for row in db.execute(query)
+            ]
+
+
+def _rows(plan: Plan, now: datetime) -> Iterator[dict[str, object]]:
+    found: Iterable[Drift | Refusal] = (*plan.drifts, *plan.refusals)
+    for row in found:
+        yield {
+            "finding": row.key[:400],
+            "kind": row.drift if isinstance(row, Drift) else REFUSAL,
+            "source": row.source,
+            "lead_id": row.lead_id,
+            "first_seen_at": now,
+            "last_seen_at": now,
+        }
