@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Column, Connection, Engine, bindparam, case, delete, func, select, update
+from sqlalchemy import Column, Connection, Engine, and_, bindparam, case, delete, func, select, update
 from sqlalchemy.orm import DeclarativeBase
 
 from dealsync.core.mapping import FIELD_KEYS
@@ -225,7 +225,10 @@ def _fresh(column: Column[Any], statement: Any) -> Any:
     """The value of a row that is kept: what was read of a deal's past holds as long as the deal does not change."""
     if column.name in PAST:
         table = column.table
-        return case((statement.excluded.updated_at == table.c.updated_at, column), else_=None)
+        same = and_(
+            statement.excluded.updated_at == table.c.updated_at, statement.excluded.status_id == table.c.status_id
+        )
+        return case((same, column), else_=None)
     return statement.excluded[column.name]
 
 
