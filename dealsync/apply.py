@@ -60,6 +60,7 @@ class Result:
 NOT_MENTIONED = Result(State.UNKNOWN, error="Kommo's answer does not mention it")
 NOT_SENT = Result(State.FAILED, error="not sent: the run stopped before")
 INTERRUPTED = Result(State.UNKNOWN, error="the run was stopped while this was on its way")
+NO_TASK = Result(State.FAILED, error="the task that it changes was not set")
 NO_CONTACT = Result(State.FAILED, error="its contact was not created")
 TOO_MUCH, FEW = 504, 25
 """Kommo answers 504 to a batch that is too large for it; one as small as this has another reason."""
@@ -188,24 +189,25 @@ async def _update_tasks(run: Run, actions: Sequence[Action]) -> list[Outcome]:
     wanted = [(a, a.change) for a in actions if isinstance(a.change, ChangeTask | CompleteTask)]
     task_ids = run.store.journal.result_ids(change.task_key for _, change in wanted)
     still_open = await run.kommo.open_tasks(task_ids.values()) if task_ids else set()
-    done: list[Parcel] = []
+    unsent: list[tuple[Parcel, Result]] = []
     changed: dict[int, Parcel] = {}
     for action, change in wanted:
         task_id = task_ids.get(change.task_key)
         if task_id is None or task_id not in still_open:
-            done.append(Parcel(action.key, {}, (action,), action.lead_id))
+            is_owed = task_id is None and isinstance(change, ChangeTask)
+            result = NO_TASK if is_owed else Result(State.APPLIED)
+            unsent.append((Parcel(action.key, {}, (action,), action.lead_id), result))
             continue
         body = render.changed_task(task_id, change)
         before = changed.get(task_id, Parcel(str(task_id), {}, (), action.lead_id))
         changed[task_id] = replace(before, body=before.body | body, actions=(*before.actions, action))
-    nothing_left = [(parcel, Result(State.APPLIED)) for parcel in done]
-    _record(run, nothing_left)
+    _record(run, unsent)
 
     async def call(batch: Sequence[Parcel]) -> Results:
         times = await run.kommo.update_tasks([p.body for p in batch])
         return {str(task_id): Result(State.APPLIED, task_id, at) for task_id, at in times.items()}
 
-    return _outcomes([*nothing_left, *await _deliver(run, list(changed.values()), call, "changed tasks")])
+    return _outcomes([*unsent, *await _deliver(run, list(changed.values()), call, "changed tasks")])
 
 
 def _hangs_on_nothing(action: Action) -> bool:

@@ -117,7 +117,7 @@ async def _new_deals(run: Run, actions: Sequence[Action], since: datetime) -> li
     newest = await run.kommo.newest_deals(run.directory.field_keys, since=since)
     run.store.mirror.keep_deals(newest)
     made = {f"{kind}:{deal.fields.get(f'{kind}_id')}": deal.lead_id for deal in newest for kind in ("order", "invoice")}
-    found = {a.key: made.get(a.source) or made.get(f"order:{a.order_id}") for a in actions}
+    found = {a.key: made.get(a.source) for a in actions}
     run.store.mirror.remember(
         Seen(lead_id, a.change.as_written())
         for a in actions

@@ -26,8 +26,10 @@ async def make_plan(run: Run) -> Plan:
 
 def record_intent(run: Run, plan: Plan) -> tuple[Action, ...]:
     """Write the plan down before anything is sent; return the actions that are this run's to send."""
+    mine = run.store.journal.record(plan, run.run_id, utc_now(), since=run.started_at)
+    # Afterwards: what is remembered as seen is not told again, so the telling must be written down first.
     run.store.mirror.remember(plan.seen)
-    return run.store.journal.record(plan, run.run_id, utc_now(), since=run.started_at)
+    return mine
 
 
 async def _read_what_is_missing(run: Run, plan: Plan) -> bool:

@@ -14,8 +14,6 @@ import pandas as pd
 from dealsync.core.cases import Alarm, Episode, Ground
 from dealsync.core.plan import Action, Change, ChangeTask, CompleteTask, DealChange, Kind, Note, Task
 
-PARTS = ("task", "note", "tag")
-ENDS = ("done", "ended", "untag")
 NOT_SO = "what it told of is no longer so"
 
 

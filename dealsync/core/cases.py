@@ -20,6 +20,11 @@ from dealsync.core.models import Deal, Invoice, Order, Subscription
 from dealsync.core.plan import Action, Change, DealChange, Kind, Note, Refusal, Seen, Task
 from dealsync.core.policy import Policy
 
+TAKEN_BACK_BY = {"task": "done", "tag": "untag"}
+"""What ends each part of an alarm; its note stays."""
+ENDS = frozenset({"done", "untag", "ended"})
+"""What is written when an alarm ends; `ended` is its closing note."""
+
 
 @dataclass(frozen=True, slots=True)
 class Episode:
@@ -30,7 +35,7 @@ class Episode:
     source: str
     sale: str
     lead_id: int | None
-    parts: frozenset[str]  # of `alarms.PARTS` and `alarms.ENDS`
+    parts: frozenset[str]  # task, tag, note, and of `ENDS`
 
     @property
     def name(self) -> str:
@@ -46,12 +51,12 @@ class Episode:
     @property
     def is_closed(self) -> bool:
         """Whether everything that can be taken back was: until then it is tried again."""
-        return all(end in self.parts for part, end in (("task", "done"), ("tag", "untag")) if part in self.parts)
+        return all(end in self.parts for part, end in TAKEN_BACK_BY.items() if part in self.parts)
 
     @property
     def is_over(self) -> bool:
         """Whether any part was taken back: what is raised after that is raised anew."""
-        return any(part in self.parts for part in ("done", "untag", "ended"))
+        return not self.parts.isdisjoint(ENDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,6 @@ class Ground:
     now: datetime
     states: Mapping[str, str]  # ledger state by idempotency key; a key that is absent is still owed
     episodes: Mapping[str, Episode] = field(default_factory=dict)  # alarms that were raised, by stem, the latest each
-    settled: frozenset[str] = frozenset()  # the keys of `states`, for whole tables
 
     def alarms_of(self, source: str) -> list[tuple[str, str]]:
         """Return stem and name of the alarms of an object that were raised and have not ended."""

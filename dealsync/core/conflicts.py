@@ -10,8 +10,6 @@ from dealsync.core.facts import REFUNDS, Fact
 from dealsync.core.mapping import FIELD_KEYS
 from dealsync.core.models import LOST_STATUS_ID, WON_STATUS_ID, Deal
 
-WORDS = {"status_id": "status", "price": "price"}
-
 
 def person_moved_it(deal: Deal, part: str, stored: str) -> str | None:
     """Refuse to touch a part of a deal (`status_id`, `price` or an LS field) that a person changed since."""
@@ -19,7 +17,8 @@ def person_moved_it(deal: Deal, part: str, stored: str) -> str | None:
         return None
     if part == "status_id":
         return f"a person moved the deal since dealsync saw to its status{deal.moved_by}"
-    return f"the {WORDS.get(part, f'LS field {part}')} was as it should be, and a person changed it since"
+    what = part if part == "price" else f"LS field {part}"
+    return f"the {what} was as it should be, and a person changed it since"
 
 
 def never_backwards(deal: Deal, fact: Fact, status_id: int) -> str | None:

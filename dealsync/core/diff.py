@@ -173,4 +173,4 @@ def _young_enough(times: pd.Series, policy: Policy) -> pd.Series:
 
 def _settled(kind: str, ids: pd.Series, effect: str | pd.Series, ground: Ground) -> pd.Series:
     """Whether an effect of objects is in the ledger."""
-    return (f"{kind}:" + ids + ":" + effect).isin(ground.settled)
+    return (f"{kind}:" + ids + ":" + effect).isin(ground.states.keys())

@@ -40,7 +40,6 @@ RESUMED_KINDS = (Kind.TAG, Kind.NOTE, Kind.TASK)
 """Kinds that are sent as they were meant, even when nothing would plan them again: they tell of a fact. What
 changes a deal's state is always planned anew, from today's facts."""
 T = TypeVar("T")
-Rows = Iterable[Any]
 
 
 def make_plan(tables: Tables, policy: Policy, now: datetime, unfinished: Unfinished | None = None) -> Plan:
@@ -58,7 +57,7 @@ def make_plan(tables: Tables, policy: Policy, now: datetime, unfinished: Unfinis
     actions += alone.actions
     actions += [action for alarm in alarms for action in raised(alarm, ground)]
     actions += lowered(alarms, ground, _looked_at(rows, tables, ground), _gone(tables))
-    actions += _resumed(unfinished.actions, actions, matches, tables)
+    actions += _resumed(unfinished.actions, actions, matches)
     refusals = tuple(out for out in outcomes if isinstance(out, Refusal))
     return Plan(
         actions=tuple(sorted(actions, key=lambda a: (ORDER_OF_KINDS[a.kind], a.source, a.key))),
@@ -83,7 +82,7 @@ def make_plan(tables: Tables, policy: Policy, now: datetime, unfinished: Unfinis
 
 def _ground(tables: Tables, policy: Policy, now: datetime) -> Ground:
     states = dict(zip(tables.ledger["idempotency_key"], tables.ledger["state"], strict=True))
-    return Ground(policy, now, states, episodes_in(tables.ledger), frozenset(states))
+    return Ground(policy, now, states, episodes_in(tables.ledger))
 
 
 def _alarmed(ground: Ground) -> frozenset[str]:
@@ -99,19 +98,19 @@ def _cases(rows: Stand, tables: Tables, ground: Ground) -> Iterator[Case]:
     """Every sale, subscription, renewal and deal on which something is owed."""
     alarmed = _alarmed(ground)
     sales = differing(rows.sales, ground, alarmed)
-    yield from _sale_cases(sales, rows, tables, ground)
+    yield from _sale_cases(sales, tables, ground)
     yield from _later_cases(unquiet(rows.subscriptions, ground, alarmed), rows, tables, ground)
     yield from _later_cases(untold(rows.renewals, ground), rows, tables, ground)
-    paid = rows.sales[money_came(rows.sales)]["lead_id"]
-    waiting = stuck(tables.deals[~tables.deals["lead_id"].isin(paid)], ground.policy, ground.now)
     if ground.policy.test_mode:
         return  # these deals are real, and what is known of payments is not
+    paid = rows.sales[money_came(rows.sales)]["lead_id"]
+    waiting = stuck(tables.deals[~tables.deals["lead_id"].isin(paid)], ground.policy, ground.now)
     for fact, found in ((Fact.NEVER_PAID, surely_never_paid(tables)), (Fact.STUCK, waiting)):
         for deal in map(deal_of, found.itertuples(index=False)):
             yield Case(ground, deal, "the deal as it stands in Kommo", lone_fact=fact)
 
 
-def _sale_cases(sales: pd.DataFrame, rows: Stand, tables: Tables, ground: Ground) -> Iterator[Case]:
+def _sale_cases(sales: pd.DataFrame, tables: Tables, ground: Ground) -> Iterator[Case]:
     orders = _by_id(tables.orders, "order_id", sales["order_id"], order_of)
     deals = _by_id(tables.deals, "lead_id", sales["lead_id"], deal_of)
     columns = ["order_id", "lead_id", "evidence", "first_order_id", "changed_at"]
@@ -214,7 +213,7 @@ def _moved_by_whom(refusals: Iterable[Refusal], tables: Tables) -> frozenset[int
     return frozenset(rows["lead_id"].astype(int))
 
 
-def _resumed(unfinished: Iterable[Action], planned: Iterable[Action], matches: Matches, tables: Tables) -> list[Action]:
+def _resumed(unfinished: Iterable[Action], planned: Iterable[Action], matches: Matches) -> list[Action]:
     """Notes, tasks and tags that an earlier run meant, did not send, and that nothing plans again."""
     again = {action.key for action in planned}
     lead_ids = dict(zip(matches.links["order_id"], matches.links["lead_id"], strict=True))

@@ -81,7 +81,7 @@ def _with_orders(tables: Tables) -> pd.DataFrame:
     free = rows["order_minor"] <= 0
     rows["is_first"] = (free & ~rows.duplicated("order_id")) | (~free & (rows["billing_reason"] == INITIAL))
     rows["is_renewal"] = ~rows["is_first"] & (free | (rows["billing_reason"] != INITIAL))
-    # Renewals keep the currency of the first purchase; one that does not cannot be added to it.
+    # Initial invoices of 2023 came in dollars whatever the order's currency: their refunds are not the order's.
     rows["is_first"] &= free | (rows["currency"] == rows["order_currency"])
     return rows.drop(columns=["order_minor", "order_currency"])
 

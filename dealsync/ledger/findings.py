@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Engine, select, update
@@ -13,17 +12,6 @@ from dealsync.ledger.tables import FindingRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
 REFUSAL = "refusal"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A drift or a refusal, by the key of the plan's row."""
-
-    key: str
-    kind: str  # a drift class, or `REFUSAL`
-    source: str
-    lead_id: int | None
-    first_seen_at: datetime
 
 
 class Findings:
@@ -52,15 +40,6 @@ class Findings:
             db.execute(update(table).where(table.c.last_seen_at < now, table.c.ended_at.is_(None)).values(ended_at=now))
             standing = select(table.c.finding, table.c.first_seen_at).where(table.c.ended_at.is_(None))
             return {row.finding: row.first_seen_at for row in db.execute(standing)}
-
-    def standing(self) -> list[Finding]:
-        """Return what is out of step or refused now, by kind, what is known longest first."""
-        table = table_of(FindingRow)
-        query = select(table).where(table.c.ended_at.is_(None)).order_by(table.c.kind, table.c.first_seen_at)
-        with self._engine.connect() as db:
-            return [
-                Finding(row.finding, row.kind, row.source, row.lead_id, row.first_seen_at) for row in db.execute(query)
-            ]
 
 
 def _rows(plan: Plan, now: datetime) -> Iterator[dict[str, object]]:

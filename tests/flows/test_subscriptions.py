@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from dealsync import doubts
+from dealsync.errors import RunFailed
 from dealsync.report import Report
 from tests.accounts import ATTENTION, NEW, WON, Accounts
 from tests.flows.test_reconcile import open_deal, pay
@@ -102,7 +107,7 @@ def test_subscription__changed_seats_are_noted_with_old_and_new(accounts: Accoun
     life = Life(accounts)
     life.run()
     life.happens("seats", quantity=5, prorate=False)
-    assert [n for n in life.notes if n.startswith("Changed: ") and "1 seats -> " in n and "5 seats" in n] != []
+    assert [n for n in life.notes if n.startswith("Changed: ") and "1 seat -> " in n and "5 seats" in n] != []
     assert accounts.fields(life.lead_id)["LS seats"] == "5"
 
 
@@ -202,6 +207,48 @@ def test_refusal__says_who_moved_the_deal_and_when(accounts: Accounts) -> None:
     assert "1 more are as in earlier runs" in later.as_markdown()
     shown = next(row for row in later.as_json()["drifts"] if row["class"] == "paid_not_won")
     assert shown["first_seen_at"] < later.started_at.isoformat()
+
+
+def test_dunning__that_could_not_be_told_is_urgent_all_the_same_once_it_is(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All attempts have failed when it is first seen, and the task gets lost on its way: nothing of it is."""
+    monkeypatch.setattr(doubts, "KOMMO_READ_LAG", timedelta(0))
+    life = Life(accounts)
+    life.run()
+    accounts.control(f"subscriptions/{life.id}/fail")
+    record = accounts.simulator.world.lemon_squeezy.find("subscriptions", life.id)
+    assert record is not None
+    record["attributes"]["status"] = "unpaid"
+    accounts.inject("POST", "/tasks", how="drop")
+    with pytest.raises(RunFailed):
+        accounts.run().raise_if_failed()
+    assert life.open_tasks == []
+    life.run()
+    assert [task.partition(":")[0] for task in life.open_tasks] == ["URGENT, unpaid"]
+
+
+@pytest.mark.parametrize("how", ["drop", "apply_then_drop"])
+def test_renewal_deal__whose_answer_was_lost_is_not_taken_for_the_sales_own(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(doubts, "KOMMO_READ_LAG", timedelta(0))
+    config = accounts.folder / "dealsync.toml"
+    config.write_text(config.read_text().replace("[policy]", "[policy]\nrenewal_deals = true"))
+    variant = accounts.control("variants", name="Team", price=49000, interval="month")["data"]["id"]
+    pay(accounts, email="new@example.com", variant_id=int(variant))
+    accounts.run().raise_if_failed()  # the sale's own deal, made a moment before
+    subscription = accounts.simulator.world.state()["lemon_squeezy"]["subscriptions"][-1]["id"]
+    accounts.control(f"subscriptions/{subscription}/fail")
+    accounts.control(f"subscriptions/{subscription}/recover")
+    accounts.inject("POST", "/leads", how=how)
+    with pytest.raises(RunFailed):
+        accounts.run().raise_if_failed()
+    accounts.run()
+    accounts.run().raise_if_failed()
+    assert accounts.run().plan.actions == ()
+    deals = accounts.kommo()["leads"]
+    assert ["LS invoice id" in accounts.fields(deal["id"]) for deal in deals] == [False, True]
 
 
 def type_order_id(accounts: Accounts, lead_id: int, order_id: str) -> None:

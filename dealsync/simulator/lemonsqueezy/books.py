@@ -238,7 +238,7 @@ class Books:
         """Let the next period begin: recorded with the time of the renewal's invoice."""
         attributes = subscription["attributes"]
         attributes["renews_at"] = iso(self.period_end(subscription, at))
-        attributes["updated_at"] = iso(at)
+        attributes["updated_at"] = max(attributes["updated_at"], iso(at))  # a purchase dates it a second ahead
         self.put(subscription)
 
     def period_end(self, subscription: Record, start: float) -> float:

@@ -12,9 +12,23 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from dealsync.core.models import Link, Money, OrderStatus, Subscription, Tier
+from dealsync.core.models import Money, OrderStatus, Subscription
 from dealsync.core.planner import make_plan
-from tests.builders import ATTENTION, LOST, NEW, NOW, WON, World, contact, deal, invoice, order, policy, subscription
+from tests.builders import (
+    ATTENTION,
+    LOST,
+    NEW,
+    NOW,
+    WON,
+    World,
+    contact,
+    deal,
+    invoice,
+    order,
+    policy,
+    subscription,
+    webhook,
+)
 
 DAY = timedelta(days=1)
 TOTAL = 49000
@@ -49,7 +63,7 @@ class LifeOfASale(RuleBasedStateMachine):
             contacts=(contact(81),),
             subscriptions=(started,),
             invoices=(first,),
-            links=(Link("17", 31, Tier.EXPLICIT, "a webhook named it"),),
+            hints=(webhook(31),),
         )
 
     @property
@@ -92,6 +106,13 @@ class LifeOfASale(RuleBasedStateMachine):
         paid = invoice(len(self.world.invoices) + 1, created_at=self.now)
         self.world = replace(self.world, invoices=(*self.world.invoices, paid))
         self.change(subscription_status="active", is_cancelled=False, ends_at=None, renews_at=self.now + 30 * DAY)
+
+    @rule(order_id=st.sampled_from(["17", None]), minutes=st.integers(-600, 600), again=st.booleans())
+    def webhook_arrives(self, order_id: str | None, minutes: int, again: bool) -> None:
+        """Late, early, twice, with the deal's id or without: it says where to look, and changes nothing else."""
+        of = {"order_id": order_id, "subscription_id": None if order_id else "9"}
+        row = webhook(31 if again else None, at=self.now + timedelta(minutes=minutes), **of)
+        self.world = replace(self.world, hints=(*self.world.hints, row, *([row] if again else [])))
 
     @rule(share=st.sampled_from([0.25, 0.5, 1]), which=st.integers(0, 4))
     def refund(self, share: float, which: int) -> None:

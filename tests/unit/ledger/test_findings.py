@@ -2,10 +2,11 @@
 
 from datetime import timedelta
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from dealsync.core.plan import Drift, Plan, Refusal
 from dealsync.ledger.findings import REFUSAL, Findings
+from dealsync.ledger.tables import FindingRow
 from tests.builders import NOW
 
 STUCK = Drift("stuck", "lead:31", 31, NOW - timedelta(days=2))
@@ -17,21 +18,25 @@ def hours(number: int) -> timedelta:
     return timedelta(hours=number)
 
 
+def stored(engine: Engine) -> set[tuple[object, ...]]:
+    """Every finding ever: kind, object, deal, and when it ended."""
+    columns = (FindingRow.kind, FindingRow.source, FindingRow.lead_id, FindingRow.ended_at)
+    with engine.connect() as db:
+        return {tuple(row) for row in db.execute(select(*columns))}
+
+
 def test_findings__remember_when_each_was_first_seen(engine: Engine) -> None:
     findings = Findings(engine)
     assert findings.keep(BOTH, NOW) == {STUCK.key: NOW, LOST.key: NOW}
     assert findings.keep(BOTH, NOW + hours(1)) == {STUCK.key: NOW, LOST.key: NOW}
-    assert {(f.kind, f.source, f.lead_id) for f in findings.standing()} == {
-        ("stuck", "lead:31", 31),
-        (REFUSAL, "order:17", 32),
-    }
+    assert stored(engine) == {("stuck", "lead:31", 31, None), (REFUSAL, "order:17", 32, None)}
 
 
 def test_findings__end_when_they_are_not_found_and_begin_anew(engine: Engine) -> None:
     findings = Findings(engine)
     findings.keep(BOTH, NOW)
     assert findings.keep(Plan(drifts=(STUCK,)), NOW + hours(1)) == {STUCK.key: NOW}
-    assert [f.kind for f in findings.standing()] == ["stuck"]
+    assert stored(engine) == {("stuck", "lead:31", 31, None), (REFUSAL, "order:17", 32, NOW + hours(1))}
     assert findings.keep(BOTH, NOW + hours(2)) == {STUCK.key: NOW, LOST.key: NOW + hours(2)}
     assert findings.keep(Plan(), NOW + hours(3)) == {}
 
