@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from zoneinfo import available_timezones
+
+from pydantic import TypeAdapter
 
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.kommo.normalise import Account, CustomField, Pipeline, Status, User
@@ -19,6 +22,7 @@ from dealsync.core.policy import Funnel, Policy
 from dealsync.core.products import ProductRule
 from dealsync.core.texts import Texts
 from dealsync.errors import ConfigError
+from dealsync.ledger.accounts import Accounts
 from dealsync.settings import Settings
 
 T = TypeVar("T")
@@ -50,6 +54,9 @@ class Directory:
         return {field_id: key for key, field_id in self.field_ids.items()}
 
 
+_VIEW = TypeAdapter(AccountView)
+
+
 async def read_account(kommo: Kommo) -> AccountView:
     """Read what names are looked up in: four requests. Raises Unauthorized, Unreachable."""
     account = await kommo.account()
@@ -57,6 +64,24 @@ async def read_account(kommo: Kommo) -> AccountView:
     users = await kommo.users()
     fields = await kommo.deal_custom_fields()
     return AccountView(account, tuple(pipelines), tuple(users), tuple(fields))
+
+
+async def find_account(
+    settings: Settings, kommo: Kommo, accounts: Accounts, *, max_age: timedelta = timedelta(0)
+) -> tuple[AccountView, Directory]:
+    """Return the account and its directory; as any run read it within `max_age`, if all names are found in that.
+
+    Raises as `read_account` and `resolve`.
+    """
+    origin, now = settings.environment.kommo_origin, datetime.now(UTC)
+    known = accounts.read_since(origin, now - max_age) if max_age else None
+    if known is not None:
+        view = _VIEW.validate_python(known)
+        with suppress(ConfigError):  # what is new in the configuration may be new in the account
+            return view, resolve(settings, view)
+    view = await read_account(kommo)
+    accounts.keep(origin, _VIEW.dump_python(view, mode="json"), now)
+    return view, resolve(settings, view)
 
 
 def resolve(settings: Settings, view: AccountView) -> Directory:

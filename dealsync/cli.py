@@ -6,14 +6,13 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from dealsync import cli_reviews
+from dealsync import cli_inbox, cli_reviews
 from dealsync.errors import ConfigError, DealsyncError
 
 if TYPE_CHECKING:
@@ -29,7 +28,8 @@ app = typer.Typer(
     epilog="Exit codes: 0 fine, 1 failed, 2 differences found (with --exit-code), 3 refused for safety.",
 )
 app.add_typer(cli_reviews.app, name="reviews")
-Value = TypeVar("Value")
+app.add_typer(cli_inbox.app, name="inbox")
+app.command()(cli_inbox.drain)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 ExitCode = Annotated[bool, typer.Option("--exit-code", help="Exit with 2 when deals are out of step.")]
@@ -200,6 +200,9 @@ def init(
     pipeline: Annotated[str | None, typer.Option(help="Pipeline to watch: name or id. [default: the main one]")] = None,
     invoice_status: Annotated[str | None, typer.Option(help="Status of deals that wait for payment.")] = None,
     attention_status: Annotated[str | None, typer.Option(help="Status of deals that a person must look at.")] = None,
+    receiver_url: Annotated[
+        str | None, typer.Option(help="Where both accounts reach the receiver; registers their webhooks.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take the defaults.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -207,7 +210,7 @@ def init(
     from dealsync.settings import load_environment
     from dealsync.setup import Wishes, set_up
 
-    wishes = Wishes(_name_or_id(pipeline), _name_or_id(invoice_status), _name_or_id(attention_status))
+    wishes = Wishes(_name_or_id(pipeline), _name_or_id(invoice_status), _name_or_id(attention_status), receiver_url)
     silent = yes or as_json or not sys.stdin.isatty()
     done = asyncio.run(set_up(load_environment(), wishes, (lambda _question, _names: None) if silent else _choose))
     if as_json:
@@ -219,6 +222,8 @@ def init(
         typer.echo(f"  {role.replace('_', ' ')}: {status}")
     typer.echo(f"Owners of self-serve deals, in turn: {', '.join(done.users.values()) or 'nobody'}")
     typer.echo(f"LS fields made: {', '.join(done.fields_made) or 'none, all there'}")
+    for line in done.webhooks:
+        typer.echo(line)
     typer.echo(f"{done.config} {'written' if done.changed else 'was right already'}. Next: dealsync plan")
 
 
@@ -252,10 +257,12 @@ def receive(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
 ) -> None:
     """Take in webhooks of Lemon Squeezy and buyers' visits to their claim links, until stopped."""
+    from dealsync.receiver.serve import parts_of
     from dealsync.receiver.serve import receive as run_receiver
     from dealsync.settings import load_settings
 
-    run_receiver(load_settings(), host, port, on_ready=lambda url: typer.echo(f"Receiving at {url} (Ctrl-C stops)"))
+    parts = parts_of(load_settings())
+    run_receiver(parts, host, port, on_ready=lambda url: typer.echo(f"Receiving at {url} (Ctrl-C stops)"))
 
 
 @app.command()
@@ -277,9 +284,10 @@ def _reconcile(
 ) -> None:
     from dealsync.poll import Reach
     from dealsync.reconcile import reconcile as run_reconcile
+    from dealsync.terminal import with_progress
 
     reach = Reach(deep, since.replace(tzinfo=UTC) if since else None)
-    report = _with_progress(
+    report = with_progress(
         lambda progress: run_reconcile(apply=apply, reach=reach, max_changes=max_changes, progress=progress)
     )
     if as_json:
@@ -289,15 +297,6 @@ def _reconcile(
     report.raise_if_failed()
     if exit_code and (report.plan.actions or report.plan.reviews):
         raise typer.Exit(EXIT_DIFFERENCES)
-
-
-def _with_progress(work: Callable[[Callable[[str], None]], Coroutine[None, None, Value]]) -> Value:
-    """Run `work`, showing what it is at on a terminal's standard error; a pipe gets nothing."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    with console.status("Starting", spinner="line") as status:
-        return asyncio.run(work(lambda text: status.update(text)))
 
 
 def _print_report(report: Report) -> None:

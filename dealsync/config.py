@@ -289,6 +289,13 @@ class TasksSection(_Section):
         return value
 
 
+class InboxSection(_Section):
+    """How webhooks are kept."""
+
+    keep_days: Annotated[int, Field(ge=0, le=36500)] = 180  # raw bodies of events that are done; 0 keeps them for ever
+    ready_minutes: Annotated[int, Field(ge=1, le=1440)] = 10  # how long an event may wait while /readyz answers 200
+
+
 class LimitsSection(_Section):
     """How much one run may do."""
 
@@ -313,6 +320,7 @@ class Config(_Section):
     tasks: TasksSection = TasksSection()
     receiver: ReceiverSection = ReceiverSection()
     claim: ClaimSection = ClaimSection()
+    inbox: InboxSection = InboxSection()
     fields: dict[str, NameOrId] = Field(default_factory=dict)
 
 

@@ -50,6 +50,14 @@ class UnknownDeal(DealsyncError):
     """A person named a deal that Kommo does not have."""
 
 
+class UnknownEvent(DealsyncError):
+    """No such event is in the inbox, or the beginning of an id fits several."""
+
+
+class EventsParked(DealsyncError):
+    """Events failed as often as they are tried. Read why (`dealsync inbox list --state parked`), then replay them."""
+
+
 class RunFailed(DealsyncError):
     """The run went through, but some records could not be written. The report names each of them."""
 

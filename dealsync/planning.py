@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from dealsync.core import planner
+from dealsync.core.focus import Focus
 from dealsync.core.plan import Action, Plan
 from dealsync.core.tables import Tables
 from dealsync.ledger.runs import utc_now
-from dealsync.poll import read_companies, read_countries, read_deals, read_entries, read_merges
+from dealsync.poll import (
+    Reach,
+    poll_kommo,
+    read_companies,
+    read_countries,
+    read_deals,
+    read_entries,
+    read_merges,
+)
 from dealsync.run import Run
 
 
-async def make_plan(run: Run) -> Plan:
-    """Return what is to be done. Changes nothing. Raises Unreachable.
+async def make_plan(run: Run, focus: Focus | None = None) -> Plan:
+    """Return what is to be done, everywhere or about a focus. Changes nothing. Raises Unreachable.
 
     A list of recent changes lags, so after an incremental poll every deal that the plan would change is read once
     more by id, and what a person did meanwhile is planned for. What else the planner misses is read, too.
     """
     run.progress("Comparing")
-    plan = _plan(run)
+    plan = _plan(run, focus)
     while await _read_what_is_missing(run, plan):
-        plan = _plan(run)
-    run.first_seen = run.store.findings.keep(plan, run.started_at)
+        plan = _plan(run, focus)
+    run.first_seen = run.store.findings.keep(plan, run.started_at, whole=focus is None)
     return plan
 
 
@@ -40,6 +49,9 @@ async def _read_what_is_missing(run: Run, plan: Plan) -> bool:
     customers = asked.customer_ids - run.customers_read
     companies = asked.company_names - run.companies_sought
     entries = (asked.entered_lead_ids | asked.moved_lead_ids) - run.entries_read
+    lists = asked.lists and not run.lists_read
+    if lists:
+        await poll_kommo(run, Reach())
     if stale:
         await read_deals(run, stale)
     if gone:
@@ -50,10 +62,10 @@ async def _read_what_is_missing(run: Run, plan: Plan) -> bool:
         await read_companies(run, companies)
     if entries:
         await read_entries(run, entries)
-    return bool(stale or gone or customers or companies or entries)
+    return bool(lists or stale or gone or customers or companies or entries)
 
 
-def _plan(run: Run) -> Plan:
+def _plan(run: Run, focus: Focus | None) -> Plan:
     mirror, journal, evidence = run.store.mirror, run.store.journal, run.store.evidence
     tables = Tables(
         orders=mirror.orders(),
@@ -71,4 +83,4 @@ def _plan(run: Run) -> Plan:
         customers=evidence.customers(),
         companies=evidence.companies(),
     )
-    return planner.make_plan(tables, run.directory.policy, run.started_at, journal.unfinished())
+    return planner.make_plan(tables, run.directory.policy, run.started_at, journal.unfinished(), focus)

@@ -6,7 +6,6 @@ at the watermark and re-reads a twenty-fourth of the older pages; a deep one re-
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
+from dealsync.abreast import abreast
 from dealsync.apis.kommo.normalise import Company
 from dealsync.apis.lemonsqueezy.client import Pages
 from dealsync.apis.lemonsqueezy.pages import Dated
@@ -101,17 +101,14 @@ async def _explain_silence(run: Run, silent: Sequence[str]) -> None:
 
 async def poll_kommo(run: Run, reach: Reach) -> int:
     """Bring deals and contacts of the account up to date; return how many were read. Raises as above."""
-    return await side_by_side(_poll_deals(run, reach), _poll_contacts(run, reach))
+    count = await side_by_side(_poll_deals(run, reach), _poll_contacts(run, reach))
+    run.lists_read = True
+    return count
 
 
 async def side_by_side(*walks: Coroutine[None, None, int]) -> int:
-    """Await all at once and add up their counts; the first failure stops the others and is raised as itself."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(walk) for walk in walks]
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-    return sum(task.result() for task in tasks)
+    """Await all at once and add up their counts."""
+    return sum(await abreast(walks))
 
 
 async def _walk(run: Run, reach: Reach, listed: Listed[Row]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -306,6 +306,28 @@ def make_report(run: Run, plan: Plan, outcomes: Sequence[Outcome] | None = None)
     }
     run.store.runs.summarise(run.run_id, figures)
     return report
+
+
+def together(earlier: Report, later: Report) -> Report:
+    """Return one report of two parts of a run. What was out of step is as the later part found it."""
+    first, second = earlier.plan, later.plan
+    plan = replace(
+        second,
+        actions=first.actions + second.actions,
+        reviews=tuple({review.order_id: review for review in (*first.reviews, *second.reviews)}.values()),
+        refusals=tuple({refusal.key: refusal for refusal in (*first.refusals, *second.refusals)}.values()),
+        oddities=tuple(dict.fromkeys((*first.oddities, *second.oddities))),
+        drifts=tuple({drift.key: drift for drift in (*first.drifts, *second.drifts)}.values()),
+    )
+    return replace(
+        later,
+        started_at=earlier.started_at,
+        plan=plan,
+        outcomes={**earlier.outcomes, **later.outcomes},
+        unreadable=tuple(dict.fromkeys((*earlier.unreadable, *later.unreadable))),
+        notices=tuple(dict.fromkeys((*earlier.notices, *later.notices))),
+        first_seen={**later.first_seen, **earlier.first_seen},
+    )
 
 
 def order_link(order_id: str) -> str:

@@ -11,7 +11,7 @@ from dealsync.core.plan import Decision
 from dealsync.errors import ConfigError, UnknownDeal
 from dealsync.ledger.database import told_as_ours
 from dealsync.ledger.reviews import ReviewItem, ReviewState
-from dealsync.ledger.runs import utc_now
+from dealsync.ledger.runs import KOMMO_ACCOUNT, utc_now
 from dealsync.settings import Environment, Store, build_kommo, build_store
 
 DECISION_WORDS = {"new": "a deal of its own", "dismissed": "left alone"}
@@ -49,7 +49,7 @@ async def resolve_review(
 async def _ensure_there(environment: Environment, store: Store, lead_id: int) -> None:
     kommo = build_kommo(environment, store, urgent=True)
     try:
-        store.runs.bind("Kommo account", str((await kommo.account()).account_id))
+        store.runs.bind(KOMMO_ACCOUNT, str((await kommo.account()).account_id))
         found = await kommo.deals_by_id([lead_id], {})
     finally:
         await kommo.close()

@@ -7,16 +7,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
-from dealsync.account import Directory, read_account, resolve
+from dealsync.account import Directory, find_account
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.lemonsqueezy.client import LemonSqueezy
 from dealsync.ledger.database import told_as_ours
-from dealsync.ledger.runs import LEASE, utc_now
+from dealsync.ledger.runs import KOMMO_ACCOUNT, LEASE, RETRY_S, utc_now
 from dealsync.settings import Settings, Store, build_kommo, build_lemon_squeezy, build_store, load_settings
 
 Progress = Callable[[str], None]
 PATIENCE = LEASE + timedelta(seconds=15)
 """How long a run waits for the lock: long enough to outlive a killed one."""
+URGENT_RETRY_S = 0.1
+"""How often a run that is urgent tries to take the lock."""
 
 
 class Run:
@@ -48,6 +50,20 @@ class Run:
         self.companies_sought: set[str] = set()
         self.first_seen: dict[str, datetime] = {}  # drifts and refusals of the plan, by key
         self.entries_read: set[int] = set()  # deals whose coming into their status was looked up
+        self.lists_read = False  # of deals and contacts, as far as they had changed
+
+    def anew(self) -> Run:
+        """Return this run as it begins once more, now: what it had read so far may be old."""
+        return Run(
+            self.run_id,
+            self.settings,
+            self.store,
+            self.lemon_squeezy,
+            self.kommo,
+            self.directory,
+            utc_now(),
+            self.progress,
+        )
 
     @property
     def max_changes(self) -> int:
@@ -67,11 +83,17 @@ class Run:
 
 @asynccontextmanager
 async def open_run(
-    job: str, *, settings: Settings | None = None, progress: Progress = lambda _: None, urgent: bool = False
+    job: str,
+    *,
+    settings: Settings | None = None,
+    progress: Progress = lambda _: None,
+    urgent: bool = False,
+    account_age: timedelta = timedelta(0),
 ) -> AsyncIterator[Run]:
     """Take the run lock and resolve names; close everything at the end. Urgent requests go before those of others.
 
-    Raises ConfigError, DatabaseError, RunInProgress, Unauthorized, Unreachable; nothing is written before it yields.
+    Names are looked up in the account as it is, or as any run read it within `account_age`. Raises ConfigError,
+    DatabaseError, RunInProgress, Unauthorized, Unreachable; nothing is written before it yields.
     """
     settings = settings or load_settings()
     store = build_store(settings.environment)
@@ -79,12 +101,12 @@ async def open_run(
     try:
         with told_as_ours():
             progress("Taking the run lock")
-            async with store.runs.exclusive(job, patience=PATIENCE) as run_id:
+            retry_s = URGENT_RETRY_S if urgent else RETRY_S
+            async with store.runs.exclusive(job, patience=PATIENCE, retry_s=retry_s) as run_id:
                 started_at = utc_now()
                 progress("Reading the Kommo account")
-                view = await read_account(kommo)
-                store.runs.bind("Kommo account", str(view.account.account_id))
-                directory = resolve(settings, view)
+                view, directory = await find_account(settings, kommo, store.accounts, max_age=account_age)
+                store.runs.bind(KOMMO_ACCOUNT, str(view.account.account_id))
                 kommo.price_digits = directory.policy.price_digits
                 yield Run(run_id, settings, store, lemon_squeezy, kommo, directory, started_at, progress)
     finally:

@@ -29,10 +29,12 @@ from dealsync.apis.transport import Auth, FixedToken
 from dealsync.config import Config, load_config, words_of
 from dealsync.core.assumptions import KOMMO_MOST_IN_A_SECOND
 from dealsync.errors import ConfigError
+from dealsync.ledger.accounts import Accounts
 from dealsync.ledger.blocks import Blocks
 from dealsync.ledger.database import open_database
 from dealsync.ledger.evidence import Evidence
 from dealsync.ledger.findings import Findings
+from dealsync.ledger.inbox import Inbox
 from dealsync.ledger.journal import Journal
 from dealsync.ledger.mirror import Mirror
 from dealsync.ledger.reviews import Reviews
@@ -62,6 +64,7 @@ class Environment(BaseSettings):
     kommo_auth_code: SecretStr = SecretStr("")
     kommo_token: Annotated[SecretStr | None, Field(validate_default=True)] = None
     kommo_api_url: str = ""
+    kommo_webhook_token: SecretStr = SecretStr("")
     kommo_requests_per_second: Annotated[float, Field(gt=0, le=7)] = 6
     dealsync_database_url: SecretStr = SecretStr("sqlite:///dealsync.db")
     dealsync_config: Path = Path("dealsync.toml")
@@ -90,6 +93,14 @@ class Environment(BaseSettings):
         if not key or not key.isascii() or not key.isprintable() or " " in key:
             raise ValueError("is empty or has characters that no key has; copy it again")
         return SecretStr(key)
+
+    @field_validator("kommo_webhook_token")
+    @classmethod
+    def _fits_a_path(cls, value: SecretStr) -> SecretStr:
+        token = value.get_secret_value().strip()
+        if token and not re.fullmatch(r"[A-Za-z0-9_-]{16,200}", token):
+            raise ValueError("must be 16 to 200 letters, digits, _ or -: it is a part of an address, and a secret")
+        return SecretStr(token)
 
     @field_validator("lemon_squeezy_api_url", "kommo_api_url")
     @classmethod
@@ -149,6 +160,8 @@ class Store:
     evidence: Evidence
     reviews: Reviews
     findings: Findings
+    inbox: Inbox
+    accounts: Accounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +217,15 @@ def build_store(environment: Environment) -> Store:
     engine = open_database(environment.dealsync_database_url.get_secret_value())
     limits = Limits(engine, open_machine(environment.dealsync_state_dir))
     return Store(
-        Mirror(engine), Journal(engine), Runs(engine), limits, Evidence(engine), Reviews(engine), Findings(engine)
+        Mirror(engine),
+        Journal(engine),
+        Runs(engine),
+        limits,
+        Evidence(engine),
+        Reviews(engine),
+        Findings(engine),
+        Inbox(engine),
+        Accounts(engine),
     )
 
 

@@ -21,6 +21,7 @@ from dealsync.core.mapping import FIELDS
 from dealsync.errors import ConfigError
 from dealsync.ledger.database import told_as_ours
 from dealsync.ledger.runs import utc_now
+from dealsync.registering import register_kommo, register_lemon_squeezy
 from dealsync.settings import Environment, build_kommo, build_lemon_squeezy, build_store
 
 Choose = Callable[[str, Sequence[str]], str | None]
@@ -32,6 +33,7 @@ DEFAULTS = {"invoice_status": "Invoice sent", "attention_status": "Needs attenti
 COMMENTS = {
     "kommo": "Names or ids. Deals in this pipeline are matched by their contact's e-mail.",
     "owners": "Who gets deals that clients paid for by themselves, in turn.",
+    "receiver": "Where both accounts and buyers reach the receiver.",
     "policy": "Notes and tasks tell of nothing that happened before this moment.",
     "fields": "The LS fields of deals, by id: they may be renamed in Kommo.",
 }
@@ -44,6 +46,7 @@ class Wishes:
     pipeline: NameOrId | None = None
     invoice_status: NameOrId | None = None
     attention_status: NameOrId | None = None
+    receiver_url: str | None = None  # where both accounts reach the receiver; then their webhooks are registered
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class SetUp:
     fields_made: tuple[str, ...]
     config: Path
     changed: bool
+    webhooks: tuple[str, ...] = ()  # what was found and done about them, a line each
 
     def as_json(self) -> dict[str, Any]:
         """Return what was found and done as plain values."""
@@ -70,6 +74,7 @@ class SetUp:
             "fields_made": list(self.fields_made),
             "config": str(self.config),
             "changed": self.changed,
+            "webhooks": list(self.webhooks),
         }
 
 
@@ -97,11 +102,18 @@ async def set_up(environment: Environment, wishes: Wishes, choose: Choose) -> Se
             _name(document, "kommo", {"pipeline": (pipeline.pipeline_id, pipeline.name)} | statuses)
             _fill(document, "owners", {"strategy": "round_robin", "users": list(users)})
             _fill(document, "policy", {"notify_since": utc_now().replace(microsecond=0)})
+            if wishes.receiver_url:
+                _fill(document, "receiver", {"url": wishes.receiver_url}, overwrite=True)
             config = parse_config(tomlkit.parse(tomlkit.dumps(document)).unwrap(), path)
             for further in config.lemon_squeezy.stores:
                 _store_name(stores, further, "lemon_squeezy.stores")
             _ensure_writable(path)
             made, field_ids = await _make_fields(kommo, view.fields, config)
+            webhooks = list[str]()
+            if wishes.receiver_url:
+                ours = sorted({environment.lemon_squeezy_store_id, *config.lemon_squeezy.stores})
+                webhooks = await register_lemon_squeezy(lemon_squeezy, environment, ours, config.receiver.url)
+                webhooks += await register_kommo(kommo, environment, config.receiver.url)
     finally:
         await lemon_squeezy.close()
         await kommo.close()
@@ -115,6 +127,7 @@ async def set_up(environment: Environment, wishes: Wishes, choose: Choose) -> Se
         fields_made=made,
         config=path,
         changed=_write(path, document) or bool(made),
+        webhooks=tuple(webhooks),
     )
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TypeVar
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
 from dealsync.addresses import deal_url, order_url
+from dealsync.core.inbox import InboxItem, InboxState
+from dealsync.drain import Drained
 from dealsync.ledger.reviews import ReviewItem, ReviewState
 from dealsync.report import DRIFT_WORDS, Report
 from dealsync.reviewing import decision_words
 
+Value = TypeVar("Value")
 ROWS = 30
 """Actions shown; `--json` shows them all."""
 
@@ -35,6 +40,43 @@ def print_report(report: Report) -> None:
         console.print(remark)
     seconds = (report.finished_at - report.started_at).total_seconds()
     console.print(f"Run {report.run_id}: {seconds:.1f} s, {sum(report.requests.values())} requests", style="dim")
+
+
+def print_drained(done: Drained) -> None:
+    """Print what became of each event, then the report of what was planned and done."""
+    console = Console(highlight=False)
+    for event in done.events[:ROWS]:
+        about = event.item.about or "-"
+        console.print(f"{event.state.value:<8} {event.item.event.event_name}  {about}: {event.words}", soft_wrap=True)
+    if len(done.events) > ROWS:
+        console.print(f"... and {len(done.events) - ROWS} more (--json shows them all)")
+    if done.report is None:
+        console.print(done.headline())
+    else:
+        print_report(done.report)
+
+
+def print_inbox(items: Sequence[InboxItem]) -> None:
+    """Print events, one below the other."""
+    console = Console(highlight=False)
+    if not items:
+        console.print("The inbox has no such event.")
+    for item in items:
+        event = item.event
+        console.print(
+            f"{item.received_at:%Y-%m-%d %H:%M:%S}  {item.state.value:<8} {event.event_name}  {item.about or '-'}",
+            soft_wrap=True,
+        )
+        _print_indented(console, 2, f"{event.event_id}")
+        if words := item.error if item.state is not InboxState.DONE else item.result:
+            _print_indented(console, 2, words)
+
+
+def with_progress(work: Callable[[Callable[[str], None]], Coroutine[None, None, Value]]) -> Value:
+    """Run `work`, showing what it is at on a terminal's standard error; a pipe gets nothing."""
+    console = Console(stderr=True)
+    with console.status("Starting", spinner="line") as status:
+        return asyncio.run(work(lambda text: status.update(text)))
 
 
 def print_reviews(items: Sequence[ReviewItem], kommo_url: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.accounts import Accounts, simulated
+from tests.webhooks import Hooks
 
 # A planner call costs some ten milliseconds whatever the size of its tables. HYPOTHESIS_PROFILE=thorough looks longer.
 settings.register_profile("quick", max_examples=40, deadline=None, derandomize=True)
@@ -29,3 +30,9 @@ def seeded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Accounts
     with simulated(monkeypatch, tmp_path, orders=120) as found:
         found.init()
         yield found
+
+
+@pytest.fixture
+def hooks(accounts: Accounts) -> Hooks:
+    """The webhooks of `accounts`, which nobody delivers but the test."""
+    return Hooks(accounts).register()

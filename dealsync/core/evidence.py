@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 LEAD_ID_KEY = "kommo_lead_id"
 """The key of a checkout's custom data under which the deal's id travels."""
@@ -21,17 +22,24 @@ class HintKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A verified webhook: which order or subscription it speaks of, and the custom data that it carries."""
+    """A verified webhook: which object it speaks of, and the custom data that it carries.
+
+    Of Kommo, `object_type` and `event_name` are as in its keys: `leads`, `leads.status`; `custom` has what else it
+    tells of a deal.
+    """
 
     event_id: str
     event_name: str
-    object_type: str  # orders, subscriptions, subscription-invoices, license-keys, ...
+    object_type: str  # orders, subscriptions, subscription-invoices, license-keys, ...; of Kommo leads, contacts, ...
     object_id: str
     order_id: str | None
     subscription_id: str | None
     store_id: str | None
     test_mode: bool
     custom: Mapping[str, str] = field(default_factory=dict, hash=False)
+    sender: Literal["lemon_squeezy", "kommo"] = "lemon_squeezy"
+    object_created_at: datetime | None = None  # by the body
+    object_updated_at: datetime | None = None  # the same; None if it tells none
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,6 +221,7 @@ class Scope:
 
     store_ids: frozenset[str]
     test_mode: bool
+    order_ids: frozenset[str] | None = None  # these alone; None: all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +266,7 @@ class Questions:
     company_names: frozenset[str] = frozenset()  # normalised (`models.normal_name`)
     entered_lead_ids: frozenset[int] = frozenset()  # in the invoice stage, since when is not known
     moved_lead_ids: frozenset[int] = frozenset()  # no longer in the status that dealsync wrote: who moved them?
+    lists: bool = False  # it rests on which deals and contacts there are, and not only on deals that are named
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from dealsync.core.cases import Alarm, Case, Ground
 from dealsync.core.diff import Stand, differing, stand, unquiet, untold
 from dealsync.core.drift import drifts, since_when, stuck, surely_never_paid
 from dealsync.core.facts import Fact
+from dealsync.core.focus import Focus, narrowed
 from dealsync.core.match import Matches, match
 from dealsync.core.payments import in_scope, money_came
 from dealsync.core.plan import (
@@ -42,8 +43,13 @@ changes a deal's state is always planned anew, from today's facts."""
 T = TypeVar("T")
 
 
-def make_plan(tables: Tables, policy: Policy, now: datetime, unfinished: Unfinished | None = None) -> Plan:
-    """Return what is to be done so that every deal is as its order says. Equal inputs give equal plans."""
+def make_plan(
+    tables: Tables, policy: Policy, now: datetime, unfinished: Unfinished | None = None, focus: Focus | None = None
+) -> Plan:
+    """Return what is to be done so that every deal is as its order says. Equal inputs give equal plans.
+
+    With a focus, what of it is about that alone.
+    """
     unfinished, tables = unfinished or Unfinished(), counted(tables)
     ground = _ground(tables, policy, now)
     matches = match(tables, policy, now)
@@ -59,7 +65,7 @@ def make_plan(tables: Tables, policy: Policy, now: datetime, unfinished: Unfinis
     actions += lowered(alarms, ground, _looked_at(rows, tables, ground), _gone(tables))
     actions += _resumed(unfinished.actions, actions, matches)
     refusals = tuple(out for out in outcomes if isinstance(out, Refusal))
-    return Plan(
+    plan = Plan(
         actions=tuple(sorted(actions, key=lambda a: (ORDER_OF_KINDS[a.kind], a.source, a.key))),
         links=matches.found,
         reviews=matches.reviews,
@@ -76,8 +82,10 @@ def make_plan(tables: Tables, policy: Policy, now: datetime, unfinished: Unfinis
             company_names=alone.company_names,
             entered_lead_ids=since_when(tables.deals, policy, now),
             moved_lead_ids=_moved_by_whom(refusals, tables),
+            lists=True,
         ),
     )
+    return plan if focus is None else narrowed(plan, focus, matches)
 
 
 def _ground(tables: Tables, policy: Policy, now: datetime) -> Ground:

@@ -1,4 +1,4 @@
-"""The evidence store: verified webhooks, claims, checkouts and merges, given back as frames for matching."""
+"""The evidence store: claims, checkouts and merges; given back, with what webhooks told, as frames for matching."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Engine, Text, cast, func, literal_column, 
 from sqlalchemy.orm import DeclarativeBase
 
 from dealsync.core.assumptions import KOMMO_LIST_OVERLAP
-from dealsync.core.evidence import LEAD_ID_KEY, Claim, Event, HintKind, IssuedCheckout
+from dealsync.core.evidence import Claim, HintKind, IssuedCheckout
 from dealsync.core.tables import CHECKOUT_COLUMNS, COMPANY_COLUMNS, CUSTOMER_COLUMNS, HINT_COLUMNS, MERGE_COLUMNS
 from dealsync.ledger.frames import stored
 from dealsync.ledger.tables import CheckoutRow, ClaimRow, CompanyRow, CustomerRow, EventRow, MergeRow, UtcTime
@@ -27,15 +27,6 @@ class Evidence:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-
-    def keep_event(self, event: Event, body: bytes, now: datetime) -> bool:
-        """Store a verified webhook with its raw body; False when it was stored before."""
-        row = {name: getattr(event, name) for name in Event.__slots__}
-        row |= {"custom": dict(event.custom), "lead_text": event.custom.get(LEAD_ID_KEY)}
-        row |= {"body": body, "received_at": now}
-        with self._engine.begin() as db:
-            statement = insert(db, EventRow).values(row).on_conflict_do_nothing(index_elements=[EventRow.event_id])
-            return bool(db.execute(statement).rowcount)
 
     def keep_claim(self, claim: Claim, now: datetime) -> bool:
         """Store a claim; False when its link named this order before, or was used for too many."""

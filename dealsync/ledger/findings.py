@@ -20,8 +20,8 @@ class Findings:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def keep(self, plan: Plan, now: datetime) -> dict[str, datetime]:
-        """Store what a plan found; what it did not find has ended. Return when each was first seen, by key.
+    def keep(self, plan: Plan, now: datetime, *, whole: bool = True) -> dict[str, datetime]:
+        """Store what a plan found; what a whole one did not find has ended. Return when each was first seen, by key.
 
         A finding that ended and is found again is a new one.
         """
@@ -37,7 +37,9 @@ class Findings:
                     .values(first_seen_at=now, ended_at=None)
                 )
                 db.execute(statement.on_conflict_do_update(index_elements=[table.c.finding], set_=fresh))
-            db.execute(update(table).where(table.c.last_seen_at < now, table.c.ended_at.is_(None)).values(ended_at=now))
+            if whole:
+                unseen = (table.c.last_seen_at < now, table.c.ended_at.is_(None))
+                db.execute(update(table).where(*unseen).values(ended_at=now))
             standing = select(table.c.finding, table.c.first_seen_at).where(table.c.ended_at.is_(None))
             return {row.finding: row.first_seen_at for row in db.execute(standing)}
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from sqlalchemy import Column, Connection, Engine, and_, bindparam, case, delete, func, select, update
@@ -37,6 +37,12 @@ from dealsync.ledger.upsert import chunks, insert, table_of
 
 Row = dict[str, Any]
 PAST = ("entered_at", "entered_by")
+LISTED: dict[str, type[DeclarativeBase]] = {
+    "orders": OrderRow,
+    "subscriptions": SubscriptionRow,
+    "invoices": InvoiceRow,
+}
+"""The tables whose objects come in newest-first lists."""
 
 
 class Mirror:
@@ -158,14 +164,32 @@ class Mirror:
                 found |= {row.lead_id: row.updated_at for row in rows}
         return found
 
+    def parents(self, table: Literal["subscriptions", "invoices"], ids: Iterable[str]) -> dict[str, str]:
+        """Return, of those of these objects that were seen, what each belongs to: an order, or a subscription."""
+        key, parent = {
+            "subscriptions": (SubscriptionRow.subscription_id, SubscriptionRow.order_id),
+            "invoices": (InvoiceRow.invoice_id, InvoiceRow.subscription_id),
+        }[table]
+        with self._engine.connect() as db:
+            rows = [row for part in chunks(ids) for row in db.execute(select(key, parent).where(key.in_(part)))]
+        return {child: owner for child, owner in rows}  # noqa: C416 - a row is no pair to a type checker
+
+    def seen_orders(self, ids: Iterable[str]) -> set[str]:
+        """Return those of these orders that were seen."""
+        with self._engine.connect() as db:
+            column = OrderRow.order_id
+            return {i for part in chunks(ids) for i in db.scalars(select(column).where(column.in_(part)))}
+
+    def younger(self, table: str, store_id: str, since: datetime, limit: int) -> list[datetime]:
+        """Return when the objects of a store were made that were made after a time, newest first, at most so many."""
+        columns = table_of(LISTED[table]).c
+        query = select(columns.created_at).where(columns.store_id == store_id, columns.created_at > since)
+        with self._engine.connect() as db:
+            return list(db.scalars(query.order_by(columns.created_at.desc()).limit(limit)))
+
     def oldest_page(self, table: str, store_id: str, since: datetime, page_size: int) -> int:
         """Return the page of a store's newest-first list on which objects of `since` stand, by the mirror's count."""
-        listed: dict[str, type[DeclarativeBase]] = {
-            "orders": OrderRow,
-            "subscriptions": SubscriptionRow,
-            "invoices": InvoiceRow,
-        }
-        columns = table_of(listed[table]).c
+        columns = table_of(LISTED[table]).c
         with self._engine.connect() as db:
             mine = (columns.store_id == store_id, columns.created_at >= since)
             younger = db.execute(select(func.count()).where(*mine)).scalar_one()

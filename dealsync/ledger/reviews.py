@@ -118,6 +118,8 @@ def keep_reviews(db: Connection, reviews: Sequence[Review], scope: Scope | None,
         undecided = (ReviewRow.state != ReviewState.RESOLVED.value) | is_gone
         db.execute(statement.on_conflict_do_update(index_elements=[ReviewRow.order_id], set_=opened, where=undecided))
     gone = _open_ids(db, scope) - {review.order_id for review in reviews}
+    if scope is not None and scope.order_ids is not None:
+        gone &= scope.order_ids
     for ids in chunks(sorted(gone)):
         settled = update(ReviewRow).where(ReviewRow.order_id.in_(ids)).where(ReviewRow.state == ReviewState.OPEN.value)
         db.execute(settled.values(state=ReviewState.SETTLED.value, last_seen_at=now))

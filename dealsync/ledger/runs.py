@@ -25,6 +25,8 @@ RENEWAL_S = 4.0
 RETRY_S = 2.0
 """How often a waiting run tries to take the lock."""
 LOCK = "run"
+KOMMO_ACCOUNT = "Kommo account"
+"""The name under which the database is bound to one account, see `Runs.bind`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +50,15 @@ class Runs:
         self._clock = clock
 
     @asynccontextmanager
-    async def exclusive(self, job: str, *, patience: timedelta = timedelta(0)) -> AsyncIterator[str]:
+    async def exclusive(
+        self, job: str, *, patience: timedelta = timedelta(0), retry_s: float = RETRY_S
+    ) -> AsyncIterator[str]:
         """Hold the lock for a run and keep it alive; yield the run's id. Raises RunInProgress after `patience`.
 
         A run that is killed loses the lock when its lease ends, within LEASE.
         """
         run_id = f"{self._clock():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-        await self._acquire(run_id, self._clock() + patience)
+        await self._acquire(run_id, self._clock() + patience, retry_s)
         done = threading.Event()
         renewing = threading.Thread(target=self._keep_renewing, args=(run_id, done), name="run lock", daemon=True)
         renewing.start()
@@ -102,6 +106,11 @@ class Runs:
                 "Set DEALSYNC_DATABASE_URL to a database of its own"
             )
 
+    def bound(self, name: str) -> str | None:
+        """Return whose data this database holds; None as long as it holds nobody's."""
+        with self._engine.connect() as db:
+            return db.scalar(select(IdentityRow.value).where(IdentityRow.name == name))
+
     def watermark(self, name: str) -> Watermark | None:
         """Return how far a list was polled; None when it never was to its end."""
         columns = select(WatermarkRow.polled_at, WatermarkRow.next_page)
@@ -116,14 +125,14 @@ class Runs:
             statement = insert(db, WatermarkRow).values(name=name, **values)
             db.execute(statement.on_conflict_do_update(index_elements=[WatermarkRow.name], set_=values))
 
-    async def _acquire(self, run_id: str, deadline: datetime) -> None:
+    async def _acquire(self, run_id: str, deadline: datetime, retry_s: float) -> None:
         while holder := self._held_by_another(run_id):
             if self._clock() >= deadline:
                 raise RunInProgress(
                     f"Run {holder} is at work. Wait for it to end; if it was killed, its lock frees itself within "
                     f"{LEASE.seconds} s"
                 )
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(retry_s)
 
     def _held_by_another(self, run_id: str) -> str | None:
         """Try to take the lock, in one atomic statement; return who holds it, None when it is ours."""

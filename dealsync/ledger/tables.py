@@ -226,11 +226,13 @@ class MergeRow(Base):
 
 
 class EventRow(Base):
-    """A verified webhook of Lemon Squeezy, as it came."""
+    """A verified webhook, as it came, and what became of it."""
 
     __tablename__ = "inbox"
+    __table_args__ = (Index("ix_inbox_state_next_try_at", "state", "next_try_at"),)
 
     event_id: Mapped[str] = mapped_column(String(100), primary_key=True)  # of its meta, else a digest of the body
+    sender: Mapped[str]  # lemon_squeezy, kommo
     event_name: Mapped[str]
     object_type: Mapped[str]  # as in the resource: orders, subscriptions, subscription-invoices, ...
     object_id: Mapped[str]
@@ -240,8 +242,17 @@ class EventRow(Base):
     test_mode: Mapped[bool]
     custom: Mapped[dict[str, Any]]  # custom data: key -> text
     lead_text: Mapped[str | None]  # what it gives as the deal's id; may be no id at all
-    body: Mapped[bytes]
+    object_created_at: Mapped[datetime | None]  # by the body
+    object_updated_at: Mapped[datetime | None]
+    body: Mapped[bytes]  # empty once it was erased
     received_at: Mapped[datetime] = mapped_column(index=True)
+    state: Mapped[str] = mapped_column(String(20))  # waiting, done, parked
+    attempts: Mapped[int]  # that failed
+    next_try_at: Mapped[datetime]
+    error: Mapped[str | None]  # why the last attempt failed
+    result: Mapped[str]  # what became of it, in words
+    changes: Mapped[int]  # actions that followed from it and were done
+    done_at: Mapped[datetime | None] = mapped_column(index=True)
 
 
 class ClaimRow(Base):
@@ -363,6 +374,16 @@ class IdentityRow(Base):
 
     name: Mapped[str] = mapped_column(String(40), primary_key=True)  # "Kommo account"
     value: Mapped[str]
+
+
+class AccountRow(Base):
+    """What the Kommo account looks like, as last read: what names in the configuration are looked up in."""
+
+    __tablename__ = "accounts"
+
+    name: Mapped[str] = mapped_column(String(300), primary_key=True)  # its origin
+    view: Mapped[dict[str, Any]]
+    read_at: Mapped[datetime]
 
 
 class RunRow(Base):

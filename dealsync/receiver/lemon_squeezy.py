@@ -8,61 +8,49 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from dealsync.apis.lemonsqueezy.webhook import is_signed, read_event
 from dealsync.errors import UnexpectedAnswer
-from dealsync.ledger.evidence import Evidence
+from dealsync.ledger.inbox import Arrival
+from dealsync.receiver.body import BadBody, raw_body
+from dealsync.receiver.intake import Intake, NotStored
+from dealsync.receiver.metrics import LEMON_SQUEEZY, Metrics
 
-LARGEST_BODY = 1_000_000
 SIGNATURE = "x-signature"
 
 
-class TooLarge(Exception):
-    """More bytes came than any event has; the rest is not read."""
-
-
 class WebhookRoute:
-    """Takes events in."""
+    """Takes events of Lemon Squeezy in."""
 
-    def __init__(self, evidence: Evidence, secrets: Sequence[str], clock: Callable[[], datetime]) -> None:
-        self._evidence = evidence
+    def __init__(self, intake: Intake, secrets: Sequence[str], metrics: Metrics, clock: Callable[[], datetime]) -> None:
+        self._intake = intake
         self._secrets = tuple(secrets)
+        self._metrics = metrics
         self._clock = clock
 
     async def receive(self, request: Request) -> Response:
-        """Answer 200 (stored, now or before), 400 (no event), 401 (not signed), 413 (too large), 503 (try again)."""
-        try:
-            body = await _body(request)
-        except TooLarge:
-            return PlainTextResponse("too large", status_code=413)
-        except ClientDisconnect:
-            return PlainTextResponse("cut off", status_code=400)  # nobody reads it; the event will come again
-        if not is_signed(body, request.headers.get(SIGNATURE, ""), self._secrets):
-            return PlainTextResponse("wrong signature", status_code=401)
-        try:
-            event = read_event(body)
-        except UnexpectedAnswer as error:
-            return PlainTextResponse(str(error), status_code=400)
-        try:
-            fresh = await run_in_threadpool(self._evidence.keep_event, event, body, self._clock())
-        except SQLAlchemyError:
-            return PlainTextResponse("the database does not answer", status_code=503)
-        return PlainTextResponse("stored" if fresh else "stored before")
+        """Answer 200 (stored, now or before), 400 (no event), 401 (not signed), 408, 413 (too large), 503 (again)."""
+        with self._metrics.answering(LEMON_SQUEEZY):
+            arrived_at = self._clock()
+            try:
+                body = await raw_body(request)
+            except BadBody as error:
+                return self._refuse(error.status, error.reason)
+            if not is_signed(body, request.headers.get(SIGNATURE, ""), self._secrets):
+                return self._refuse(401, "wrong signature")
+            try:
+                event = read_event(body)
+            except UnexpectedAnswer as error:
+                return self._refuse(400, "not an event", str(error))
+            try:
+                (is_fresh,) = await self._intake.keep([Arrival(event, body, arrived_at)])
+            except NotStored as error:
+                return self._refuse(503, "not stored", str(error))
+            self._metrics.received(event, is_fresh=is_fresh, now=self._clock())
+            return PlainTextResponse("stored" if is_fresh else "stored before")
 
-
-async def _body(request: Request) -> bytes:
-    """Return the raw body. Raises TooLarge as soon as it is or says so, ClientDisconnect if it ends early."""
-    promised = request.headers.get("content-length", "")
-    if promised.isdecimal() and int(promised[:20]) > LARGEST_BODY:
-        raise TooLarge
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > LARGEST_BODY:
-            raise TooLarge
-        parts.append(part)
-    return b"".join(parts)
+    def _refuse(self, status: int, reason: str, words: str = "") -> Response:
+        self._metrics.refused(LEMON_SQUEEZY, reason)
+        return PlainTextResponse(words or reason, status_code=status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from datetime import timedelta
 
 import uvicorn
 
@@ -13,6 +14,7 @@ from dealsync.ledger.keys import claim_key
 from dealsync.ledger.runs import utc_now
 from dealsync.receiver.app import Parts, make_app
 from dealsync.receiver.page import Page
+from dealsync.receiver.protocol import ImpatientProtocol
 from dealsync.settings import Settings, build_store
 
 SHUTDOWN_S = 10
@@ -31,39 +33,45 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        for listener in sockets or ():
-            host, port = listener.getsockname()[:2]
+        for one in sockets or ():
+            host, port = one.getsockname()[:2]
             self._on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
-def receive(settings: Settings, host: str, port: int, *, on_ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; what was accepted is committed first. Raises ConfigError, DatabaseError."""
-    app = make_app(parts_of(settings))
+def receive(parts: Parts, host: str, port: int, *, on_ready: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; what was accepted is committed first. Raises ConfigError."""
+    with listener(host, port) as listening:
+        server(parts, on_ready).run([listening])
+
+
+def server(parts: Parts, on_ready: Callable[[str], None]) -> uvicorn.Server:
+    """Return the server, for a socket of `listener`."""
     config = uvicorn.Config(
-        app,
+        make_app(parts),
+        http=ImpatientProtocol,
         log_level="warning",
         access_log=False,
         server_header=False,
         h11_max_incomplete_event_size=32_768,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
-    with _listener(host, port) as listener:
-        _Server(config, on_ready).run([listener])
+    return _Server(config, on_ready)
 
 
-def _listener(host: str, port: int) -> socket.socket:
+def listener(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there; port 0 takes a free one. Raises ConfigError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise ConfigError(f"Cannot listen on {host}, port {port}: {error.strerror}. Choose another") from error
     # Connections inherit it. Else headers and body of an answer travel 40 ms apart: asyncio does not know this socket
     # for one of TCP, because it was not told so when it was made.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
-def parts_of(settings: Settings) -> Parts:
+def parts_of(settings: Settings, *, on_stored: Callable[[], None] = lambda: None) -> Parts:
     """Return what the receiver is made of. Raises ConfigError, DatabaseError."""
     secrets = settings.environment.webhook_secrets
     if not secrets:
@@ -75,4 +83,13 @@ def parts_of(settings: Settings) -> Parts:
         engine = build_store(settings.environment).limits.database
         key = claim_key(engine)
     language = settings.config.texts.locale.partition("_")[0]
-    return Parts(engine, secrets, key, Page(settings.config.claim, language), utc_now)
+    return Parts(
+        engine,
+        secrets,
+        key,
+        Page(settings.config.claim, language),
+        utc_now,
+        kommo_token=settings.environment.kommo_webhook_token.get_secret_value(),
+        on_stored=on_stored,
+        oldest=timedelta(minutes=settings.config.inbox.ready_minutes),
+    )

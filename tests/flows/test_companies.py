@@ -10,6 +10,7 @@ from dealsync import apply, doubts
 from dealsync.core.evidence import Event
 from dealsync.core.plan import Kind
 from dealsync.ledger.evidence import Evidence
+from dealsync.ledger.inbox import Arrival
 from dealsync.settings import build_store, load_settings
 from tests.accounts import Accounts
 
@@ -30,7 +31,7 @@ def bought(accounts: Accounts, email: str, company: str) -> str:
     event = Event(
         f"event-{order_id}", "order_created", "orders", order_id, order_id, None, STORE, test_mode=False, custom=told
     )
-    build_store(load_settings().environment).evidence.keep_event(event, b"{}", datetime.now(UTC))
+    build_store(load_settings().environment).inbox.keep([Arrival(event, b"{}", datetime.now(UTC))])
     return order_id
 
 

@@ -18,7 +18,7 @@ from dealsync.core.claims import ClaimToken, claim_url
 from dealsync.ledger.database import open_database
 from dealsync.ledger.evidence import MOST_CLAIMS, Evidence
 from dealsync.receiver.app import Parts, make_app
-from dealsync.receiver.lemon_squeezy import LARGEST_BODY
+from dealsync.receiver.body import LARGEST_BODY
 from dealsync.receiver.page import Page
 from tests.builders import NOW, RECEIPT
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-from dealsync.apis.border import Text, Wire, parse
+from dealsync.apis.border import Text, Time, Wire, parse
 from dealsync.apis.lemonsqueezy.normalise import Id
 from dealsync.apis.lemonsqueezy.normalise_shop import custom_texts
 from dealsync.core.evidence import Event
@@ -40,6 +40,7 @@ def _custom(value: object) -> object:
 
 Lenient = WrapValidator(_or_none)
 LenientId = Annotated[Id | None, Lenient]
+LenientTime = Annotated[Time | None, Lenient]
 
 
 class _Meta(Wire):
@@ -53,6 +54,8 @@ class _Attributes(Wire):
     store_id: LenientId = None
     order_id: LenientId = None
     subscription_id: LenientId = None
+    created_at: LenientTime = None
+    updated_at: LenientTime = None
     test_mode: Annotated[bool | None, Lenient] = None
 
 
@@ -96,6 +99,8 @@ def read_event(body: bytes) -> Event:
         store_id=about.store_id,
         test_mode=bool(test_mode),
         custom=meta.custom_data,
+        object_created_at=about.created_at,
+        object_updated_at=about.updated_at,
     )
 
 

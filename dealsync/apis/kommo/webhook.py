@@ -1,0 +1,77 @@
+"""Webhooks of Kommo: which objects of the account a body speaks of. No I/O.
+
+Forms with PHP's brackets, all values texts, several objects in one body; no signature. Source: Kommo reference,
+"Incoming webhooks".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl
+
+from dealsync.apis.border import storable
+from dealsync.core.evidence import Event
+from dealsync.errors import UnexpectedAnswer
+
+MOST_FIELDS = 20_000
+LONGEST_NAME = 40
+_FIELD = re.compile(r"(\w{1,40})\[(\w{1,40})\]\[(\d{1,6})\]\[(\w{1,40})\]", re.ASCII)
+_SECONDS = re.compile(r"[0-9]{1,11}", re.ASCII)
+TOLD = ("status_id", "pipeline_id", "old_status_id", "old_pipeline_id", "modified_user_id")
+"""What is kept of a deal besides its id: numbers that say what happened, and nothing about people's data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """What one body tells. `account_id` is None where Kommo left it out, as its digital pipelines may."""
+
+    account_id: str | None
+    events: tuple[Event, ...]
+
+
+def read_hook(body: bytes) -> Hook:
+    """Return what a body speaks of: one event for each object in it. Raises UnexpectedAnswer for what is no such form.
+
+    The same body again gives the same event ids. Groups and actions that nobody knows are read, too.
+    """
+    try:
+        fields = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError as error:
+        raise UnexpectedAnswer("the webhook is not a form, or one that nobody would send") from error
+    objects: dict[tuple[str, str, int], dict[str, str]] = {}
+    for key, value in fields:
+        if found := _FIELD.fullmatch(key):
+            group, action, number, name = found.groups()
+            objects.setdefault((group, action, int(number)), {})[name] = storable(value)
+    if not objects:
+        raise UnexpectedAnswer("the webhook tells of no object")
+    account = next((storable(value) for key, value in fields if key == "account[id]"), None)
+    digest = hashlib.sha256(body).hexdigest()
+    events = [_event(f"kommo:{digest}:{n}", *where, values) for n, (where, values) in enumerate(objects.items())]
+    return Hook(account or None, tuple(events))
+
+
+def _event(event_id: str, group: str, action: str, _number: int, values: Mapping[str, str]) -> Event:
+    return Event(
+        event_id=event_id,
+        event_name=f"{group}.{action}",
+        object_type=group,
+        object_id=values.get("id", "")[:LONGEST_NAME],
+        order_id=None,
+        subscription_id=None,
+        store_id=None,
+        test_mode=False,
+        custom={name: values[name][:LONGEST_NAME] for name in TOLD if values.get(name)},
+        sender="kommo",
+        object_created_at=_time(values.get("created_at") or values.get("date_create")),
+        object_updated_at=_time(values.get("updated_at") or values.get("last_modified")),
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    """Unix seconds; notes and tasks have texts in zones of their own, which nobody needs here."""
+    return datetime.fromtimestamp(int(text), UTC) if text and _SECONDS.fullmatch(text) else None

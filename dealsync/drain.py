@@ -1,0 +1,213 @@
+"""The hot path, told without Prefect: what waits in the inbox -> deals. `flows/process_inbox.py` tells it as tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from dealsync.apply import apply_actions
+from dealsync.core.focus import Focus
+from dealsync.core.inbox import Failure, InboxItem, InboxState
+from dealsync.core.plan import Action, Outcome, Plan, State
+from dealsync.doubts import settle_doubts
+from dealsync.errors import DealsyncError, EventsParked
+from dealsync.ledger.inbox import Handled, Inbox
+from dealsync.ledger.runs import utc_now
+from dealsync.look import Looked, look
+from dealsync.planning import make_plan, record_intent
+from dealsync.report import Report, make_report, together
+from dealsync.run import Progress, Run, open_run
+from dealsync.settings import Settings, build_store, load_settings
+
+ACCOUNT_AGE = timedelta(hours=2)
+"""How old the names of the Kommo account may be: the hourly run reads them anew."""
+LINGER_S = 0.25
+"""How long a run that has drained the inbox waits for more: what belongs together arrives within moments."""
+SOON = timedelta(seconds=6)
+"""A second attempt that is due so soon is waited for."""
+LONGEST = timedelta(minutes=1)
+"""After so long a run leaves the rest to the next one, so that others get the lock."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """One event, and what became of it this time."""
+
+    item: InboxItem
+    handled: Handled
+    is_parked: bool = False
+
+    @property
+    def event_id(self) -> str:
+        """Its id."""
+        return self.item.event.event_id
+
+    @property
+    def state(self) -> InboxState:
+        """Where it stands now."""
+        if self.handled.failure is None:
+            return InboxState.DONE
+        return InboxState.PARKED if self.is_parked else InboxState.WAITING
+
+    @property
+    def words(self) -> str:
+        """What became of it, in a line."""
+        failure = self.handled.failure
+        return f"failed: {failure.reason}" if failure else self.handled.result
+
+
+@dataclass(slots=True)
+class Drained:
+    """A run over the inbox: what each event led to, and the report of what was planned and done. None: none waited."""
+
+    report: Report | None = None
+    events: list[Processed] = field(default_factory=list)
+
+    def add(self, report: Report, events: Sequence[Processed]) -> None:
+        """Add what one batch led to."""
+        self.report = report if self.report is None else together(self.report, report)
+        self.events += events
+
+    @property
+    def parked(self) -> list[Processed]:
+        """The events that were given up."""
+        return [event for event in self.events if event.is_parked]
+
+    def headline(self) -> str:
+        """Return the run in one line."""
+        if self.report is None:
+            return "Nothing waits in the inbox"
+        latest = {event.event_id: event for event in self.events}.values()
+        again = sum(event.state is InboxState.WAITING for event in latest)
+        parts = [self.report.headline().partition(": ")[2]]
+        parts += [f"{again} to be tried again"] if again else []
+        parts += [f"{len(self.parked)} parked"] if self.parked else []
+        return f"{len(latest)} event{'s' * (len(latest) != 1)}: {', '.join(parts)}"
+
+    def raise_if_failed(self) -> None:
+        """Raise RunFailed for what was not written, EventsParked for events that were given up."""
+        if self.report is not None:
+            self.report.raise_if_failed()
+        if self.parked:
+            first = self.parked[0]
+            raise EventsParked(
+                f"{len(self.parked)} events are parked: they failed too often. First: {first.item.event.event_name} "
+                f"of {first.item.about}: {first.words}. See: dealsync inbox list --state parked"
+            )
+
+
+class Batches:
+    """What waits, batch by batch, until nothing has come for a moment."""
+
+    def __init__(self, inbox: Inbox, event_ids: Collection[str] = (), *, longest: timedelta | None = None) -> None:
+        """After `longest` the rest is left to another run."""
+        self._inbox = inbox
+        self._event_ids = frozenset(event_ids)
+        self._ends_at = None if longest is None else utc_now() + longest
+
+    async def next(self) -> list[InboxItem]:
+        """Return the next batch; empty when the run is over."""
+        if self._ends_at is not None and utc_now() >= self._ends_at:
+            return []
+        if batch := self._inbox.due(utc_now(), self._event_ids):
+            return batch
+        await asyncio.sleep(self._patience_s())
+        return self._inbox.due(utc_now(), self._event_ids)
+
+    def _patience_s(self) -> float:
+        due_at = None if self._event_ids else self._inbox.next_due_at()
+        left = (due_at - utc_now()) if due_at else timedelta(0)
+        return max(LINGER_S, left.total_seconds()) if left <= SOON else LINGER_S
+
+
+async def drain(*, event_ids: Collection[str] = (), progress: Progress = print) -> Drained:
+    """Handle the events that wait, or those named of them. An empty inbox costs no request.
+
+    Raises any DealsyncError; the events of the batch that met it wait for another attempt.
+    """
+    settings, drained = load_settings(), Drained()
+    if not anything_waits(settings, event_ids):
+        return drained
+    async with open_drain(settings, progress) as run:
+        batches = Batches(run.store.inbox, event_ids)
+        while batch := await batches.next():
+            one = run.anew()
+            with kept(one, batch):
+                await settle_doubts(one)
+                looked = await look(one, batch)
+                plan = await make_plan(one, looked.focus)
+                outcomes = await apply_actions(one, record_intent(one, plan))
+                close(one, drained, batch, looked, plan, outcomes)
+    return drained
+
+
+def anything_waits(settings: Settings, event_ids: Collection[str] = ()) -> bool:
+    """Whether an event is due, or one of those named is. Asks the database only."""
+    return bool(build_store(settings.environment).inbox.due(utc_now(), event_ids))
+
+
+@asynccontextmanager
+async def open_drain(settings: Settings, progress: Progress) -> AsyncIterator[Run]:
+    """Take the run lock for urgent work. Raises as `open_run`."""
+    async with open_run("drain", settings=settings, progress=progress, urgent=True, account_age=ACCOUNT_AGE) as run:
+        yield run
+
+
+@contextmanager
+def kept(run: Run, batch: Sequence[InboxItem]) -> Iterator[None]:
+    """Whatever stops the work on a batch: its events wait for another attempt, later."""
+    try:
+        yield
+    except Exception as error:
+        # An outage is nobody's own fault; anything unforeseen may be an event's own, which is alone in the end.
+        shared = isinstance(error, DealsyncError) or len(batch) > 1
+        reason = str(error) if isinstance(error, DealsyncError) else f"an unforeseen {type(error).__name__}"
+        failure = Failure(reason, is_its_own=not shared)
+        _alert(run.store.inbox.close((Handled(i.event.event_id, failure=failure) for i in batch), utc_now()), reason)
+        raise
+
+
+def close(
+    run: Run, drained: Drained, batch: Sequence[InboxItem], looked: Looked, plan: Plan, outcomes: Sequence[Outcome]
+) -> None:
+    """Write down what became of a batch's events, and add it to the report."""
+    handled = [_handled(item.event.event_id, looked, plan, outcomes) for item in batch]
+    parked = set(run.store.inbox.close(handled, utc_now()))
+    events = [
+        Processed(item, one, is_parked=item.event.event_id in parked) for item, one in zip(batch, handled, strict=True)
+    ]
+    for event in events:
+        if event.is_parked:
+            _alert([event.event_id], event.words)
+    drained.add(make_report(run, plan, outcomes), events)
+
+
+def _alert(parked: Sequence[str], reason: str) -> None:
+    for event_id in parked:
+        log.critical("event %s is parked: %s. See: dealsync inbox show %s", event_id, reason, event_id)
+
+
+def _handled(event_id: str, looked: Looked, plan: Plan, outcomes: Sequence[Outcome]) -> Handled:
+    if event_id in looked.passed:
+        return Handled(event_id, looked.passed[event_id])
+    if event_id in looked.failed:
+        return Handled(event_id, failure=looked.failed[event_id])
+    focus = looked.focus_of[event_id]
+    about = {a.key for a in plan.actions if _is_about(a, focus)}
+    mine = [outcome for outcome in outcomes if outcome.key in about]
+    undone = next((o for o in mine if o.state is not State.APPLIED), None)
+    if undone is not None:
+        return Handled(event_id, failure=Failure(f"{undone.key}: {undone.error or undone.state}"))
+    if any(review.order_id in focus.order_ids for review in plan.reviews):
+        return Handled(event_id, "a person must place the payment", len(mine))
+    return Handled(event_id, f"{len(mine)} changes" if mine else "nothing to change", len(mine))
+
+
+def _is_about(action: Action, focus: Focus) -> bool:
+    return action.order_id in focus.order_ids or action.lead_id in focus.lead_ids
