@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -263,6 +264,19 @@ def receive(
 
     parts = parts_of(load_settings())
     run_receiver(parts, host, port, on_ready=lambda url: typer.echo(f"Receiving at {url} (Ctrl-C stops)"))
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; put a proxy with TLS before it.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
+) -> None:
+    """Run the receiver and every deployment in one process. Needs a Prefect server (PREFECT_API_URL)."""
+    from dealsync.local_prefect import serve_script
+
+    # Prefect is imported by deployments only: this process becomes theirs.
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, str(serve_script()), "--host", host, "--port", str(port)])  # noqa: S606
 
 
 @app.command()

@@ -12,7 +12,7 @@ from dealsync.core.inbox import InboxState
 
 if TYPE_CHECKING:
     from dealsync.core.inbox import InboxItem
-    from dealsync.drain import Drained
+    from dealsync.drained import Drained
     from dealsync.ledger.inbox import Chosen, Inbox
 
 app = typer.Typer(name="inbox", help="List and show the webhooks that came, or let them be handled again.")

@@ -6,20 +6,20 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 from dealsync.apply import apply_actions
 from dealsync.core.focus import Focus
-from dealsync.core.inbox import Failure, InboxItem, InboxState
+from dealsync.core.inbox import Failure, InboxItem
 from dealsync.core.plan import Action, Outcome, Plan, State
 from dealsync.doubts import settle_doubts
-from dealsync.errors import DealsyncError, EventsParked
+from dealsync.drained import Drained, Processed, Waiting
+from dealsync.errors import DealsyncError
 from dealsync.ledger.inbox import Handled, Inbox
 from dealsync.ledger.runs import utc_now
 from dealsync.look import Looked, look
 from dealsync.planning import make_plan, record_intent
-from dealsync.report import Report, make_report, together
+from dealsync.report import make_report
 from dealsync.run import Progress, Run, open_run
 from dealsync.settings import Settings, build_store, load_settings
 
@@ -33,73 +33,6 @@ LONGEST = timedelta(minutes=1)
 """After so long a run leaves the rest to the next one, so that others get the lock."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Processed:
-    """One event, and what became of it this time."""
-
-    item: InboxItem
-    handled: Handled
-    is_parked: bool = False
-
-    @property
-    def event_id(self) -> str:
-        """Its id."""
-        return self.item.event.event_id
-
-    @property
-    def state(self) -> InboxState:
-        """Where it stands now."""
-        if self.handled.failure is None:
-            return InboxState.DONE
-        return InboxState.PARKED if self.is_parked else InboxState.WAITING
-
-    @property
-    def words(self) -> str:
-        """What became of it, in a line."""
-        failure = self.handled.failure
-        return f"failed: {failure.reason}" if failure else self.handled.result
-
-
-@dataclass(slots=True)
-class Drained:
-    """A run over the inbox: what each event led to, and the report of what was planned and done. None: none waited."""
-
-    report: Report | None = None
-    events: list[Processed] = field(default_factory=list)
-
-    def add(self, report: Report, events: Sequence[Processed]) -> None:
-        """Add what one batch led to."""
-        self.report = report if self.report is None else together(self.report, report)
-        self.events += events
-
-    @property
-    def parked(self) -> list[Processed]:
-        """The events that were given up."""
-        return [event for event in self.events if event.is_parked]
-
-    def headline(self) -> str:
-        """Return the run in one line."""
-        if self.report is None:
-            return "Nothing waits in the inbox"
-        latest = {event.event_id: event for event in self.events}.values()
-        again = sum(event.state is InboxState.WAITING for event in latest)
-        parts = [self.report.headline().partition(": ")[2]]
-        parts += [f"{again} to be tried again"] if again else []
-        parts += [f"{len(self.parked)} parked"] if self.parked else []
-        return f"{len(latest)} event{'s' * (len(latest) != 1)}: {', '.join(parts)}"
-
-    def raise_if_failed(self) -> None:
-        """Raise RunFailed for what was not written, EventsParked for events that were given up."""
-        if self.report is not None:
-            self.report.raise_if_failed()
-        if self.parked:
-            first = self.parked[0]
-            raise EventsParked(
-                f"{len(self.parked)} events are parked: they failed too often. First: {first.item.event.event_name} "
-                f"of {first.item.about}: {first.words}. See: dealsync inbox list --state parked"
-            )
 
 
 class Batches:
@@ -132,7 +65,7 @@ async def drain(*, event_ids: Collection[str] = (), progress: Progress = print) 
     Raises any DealsyncError; the events of the batch that met it wait for another attempt.
     """
     settings, drained = load_settings(), Drained()
-    if not anything_waits(settings, event_ids):
+    if not waiting(settings, event_ids):
         return drained
     async with open_drain(settings, progress) as run:
         batches = Batches(run.store.inbox, event_ids)
@@ -147,9 +80,9 @@ async def drain(*, event_ids: Collection[str] = (), progress: Progress = print) 
     return drained
 
 
-def anything_waits(settings: Settings, event_ids: Collection[str] = ()) -> bool:
-    """Whether an event is due, or one of those named is. Asks the database only."""
-    return bool(build_store(settings.environment).inbox.due(utc_now(), event_ids))
+def waiting(settings: Settings, event_ids: Collection[str] = ()) -> Waiting:
+    """Return what is due, or what of the events that are named. Asks the database only."""
+    return Waiting(tuple(build_store(settings.environment).inbox.due(utc_now(), event_ids)), utc_now())
 
 
 @asynccontextmanager

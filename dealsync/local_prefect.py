@@ -6,6 +6,7 @@ Prefect is never imported here: it is started as anybody would start it, and spo
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,11 +23,12 @@ import httpx
 import yaml
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from dealsync.errors import DemoError
+from dealsync.errors import ConfigError, DemoError
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 90
 STOP_TIMEOUT_S = 10
+RECEIVING = re.compile(r"Receiving at (http://\S+)")
 FINAL_STATES = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -48,6 +50,7 @@ class FlowRun:
     message: str
     waited_s: float
     took_s: float
+    tags: tuple[str, ...] = ()
 
 
 class LocalPrefect:
@@ -78,14 +81,17 @@ class LocalPrefect:
         prefect._http.close()
 
     @contextmanager
-    def serving(self, environment: Mapping[str, str], *, folder: Path) -> Iterator[None]:
-        """Serve every deployment from `folder` as working folder, so that no stray `.env` is read."""
-        script = ROOT / "deployments" / "serve.py"
-        if not script.exists():
-            raise DemoError(f"There is no {script}: run this from a checkout of dealsync")
-        with self._program("serve", [str(script)], environment, folder) as process:
+    def serving(self, environment: Mapping[str, str], *, folder: Path) -> Iterator[str]:
+        """Serve receiver and every deployment from `folder` as working folder, so that no stray `.env` is read.
+
+        Yields where the receiver listens.
+        """
+        script = serve_script()
+        with self._program("serve", [str(script), "--port", "0"], environment, folder) as process:
             self._wait_until("the served flows", process, lambda: all(map(self.deployment, _declared())))
-            yield
+            self._wait_until("the served receiver", process, lambda: RECEIVING.search(self._log("serve")))
+            found = RECEIVING.search(self._log("serve"))
+            yield found.group(1) if found else ""
 
     def run_deployment(self, name: str, parameters: Mapping[str, Any], *, timeout_s: float = 90) -> FlowRun:
         """Trigger a deployment as the UI does, wait for its end, and return it. Raises DemoError."""
@@ -98,15 +104,18 @@ class LocalPrefect:
         while time.monotonic() < deadline:
             run = self._ask("GET", f"/flow_runs/{run_id}")
             if run["state_type"] in FINAL_STATES:
-                return FlowRun(
-                    id=run_id,
-                    state=run["state_name"],
-                    message=(run["state"] or {}).get("message") or "",
-                    waited_s=float(run["estimated_start_time_delta"]),
-                    took_s=float(run["total_run_time"]),
-                )
+                return _flow_run(run)
             time.sleep(0.2)
         raise DemoError(f"Flow run {run_id} did not end within {timeout_s:.0f} s. Its log:\n{self._tail('serve')}")
+
+    def flow_runs(self, name: str) -> list[FlowRun]:
+        """Return the runs of a deployment that began or are about to, in the order in which they began."""
+        wanted = {
+            "deployments": {"name": {"any_": [name]}},
+            "flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED"]}}},
+            "sort": "START_TIME_ASC",
+        }
+        return [_flow_run(run) for run in self._ask("POST", "/flow_runs/filter", wanted)]
 
     def artifacts(self, run_id: str) -> dict[str, Any]:
         """Return the data of a flow run's artifacts by key."""
@@ -167,8 +176,29 @@ class LocalPrefect:
         raise DemoError(f"{what} did not start within {START_TIMEOUT_S} s. Its log:\n{self._tail(name)}")
 
     def _tail(self, name: str) -> str:
-        text = (self.home / f"{name}.log").read_text(encoding="utf-8", errors="replace")
-        return "\n".join(text.splitlines()[-15:])
+        return "\n".join(self._log(name).splitlines()[-15:])
+
+    def _log(self, name: str) -> str:
+        return (self.home / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+
+
+def _flow_run(run: Mapping[str, Any]) -> FlowRun:
+    return FlowRun(
+        id=run["id"],
+        state=run["state_name"],
+        message=(run["state"] or {}).get("message") or "",
+        waited_s=float(run["estimated_start_time_delta"]),
+        took_s=float(run["total_run_time"]),
+        tags=tuple(run["tags"]),
+    )
+
+
+def serve_script() -> Path:
+    """Return the program behind `dealsync serve`. Raises ConfigError outside of a checkout."""
+    script = ROOT / "deployments" / "serve.py"
+    if not script.exists():
+        raise ConfigError(f"There is no {script}: run this from a checkout of dealsync")
+    return script
 
 
 def _declared() -> list[str]:

@@ -20,11 +20,13 @@ from dealsync.run import Run
 
 
 async def make_plan(run: Run, focus: Focus | None = None) -> Plan:
-    """Return what is to be done, everywhere or about a focus. Changes nothing. Raises Unreachable.
+    """Return what is to be done, everywhere or about a focus: nothing about none. Changes nothing. Raises Unreachable.
 
     A list of recent changes lags, so after an incremental poll every deal that the plan would change is read once
     more by id, and what a person did meanwhile is planned for. What else the planner misses is read, too.
     """
+    if focus is not None and not focus:
+        return Plan()
     run.progress("Comparing")
     plan = _plan(run, focus)
     while await _read_what_is_missing(run, plan):

@@ -160,13 +160,13 @@ class Report:
         lines += self._markdown_deals()
         if self.troubled:
             lines += ["", "## Not done", "", "| action | state | why |", "|---|---|---|"]
-            lines += [f"| `{a.key}` | {self.state_of(a)} | {_cell(self._error(a))} |" for a in self.troubled]
+            lines += [f"| `{a.key}` | {self.state_of(a)} | {cell(self._error(a))} |" for a in self.troubled]
         if self.plan.reviews:
             lines += self._markdown_reviews()
         lines += self._markdown_drifts() + self._markdown_refusals()
         if self.plan.oddities:
             lines += ["", "## Not believed", "", "| about | what |", "|---|---|"]
-            lines += [f"| `{oddity.source}` | {_cell(oddity.reason)} |" for oddity in self.plan.oddities]
+            lines += [f"| `{oddity.source}` | {cell(oddity.reason)} |" for oddity in self.plan.oddities]
         remarks = self.remarks()
         if remarks:
             lines += ["", "## Remarks", "", *(f"- {remark}" for remark in remarks)]
@@ -200,7 +200,7 @@ class Report:
         if fresh:
             lines += ["| about | deal | rule | why |", "|---|---|---|---|"]
         return lines + [
-            f"| `{r.source}` | {self.deal_link(r.lead_id)} | {r.rule} | {_cell(r.reason)} |"
+            f"| `{r.source}` | {self.deal_link(r.lead_id)} | {r.rule} | {cell(r.reason)} |"
             for r in fresh[:MARKDOWN_ROWS]
         ]
 
@@ -221,9 +221,9 @@ class Report:
         ]
         for review in self.plan.reviews[:MARKDOWN_ROWS]:
             deals = "<br>".join(
-                f"{self.deal_link(c.lead_id)} ({c.score}): {_cell('; '.join(c.reasons))}" for c in review.details
+                f"{self.deal_link(c.lead_id)} ({c.score}): {cell('; '.join(c.reasons))}" for c in review.details
             )
-            lines.append(f"| {order_link(review.order_id)} | {_cell(review.reason)} | {deals or 'none'} |")
+            lines.append(f"| {order_link(review.order_id)} | {cell(review.reason)} | {deals or 'none'} |")
         return lines
 
     def _markdown_deals(self) -> list[str]:
@@ -350,5 +350,6 @@ def _action(action: Action, state: str, outcome: Outcome | None) -> dict[str, An
     return row
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return a text as it may stand in a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")

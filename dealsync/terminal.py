@@ -12,7 +12,7 @@ from rich.table import Table
 
 from dealsync.addresses import deal_url, order_url
 from dealsync.core.inbox import InboxItem, InboxState
-from dealsync.drain import Drained
+from dealsync.drained import Drained
 from dealsync.ledger.reviews import ReviewItem, ReviewState
 from dealsync.report import DRIFT_WORDS, Report
 from dealsync.reviewing import decision_words

@@ -28,11 +28,11 @@ class Hooks:
     accounts: Accounts
     handed: int = 0
 
-    def register(self) -> Hooks:
-        """Let both accounts tell of everything from now on."""
+    def register(self, receiver: str = NOWHERE) -> Hooks:
+        """Let both accounts tell a receiver of everything from now on."""
         environment, url = load_environment(), self.accounts.simulator.url
         (secret,) = environment.webhook_secrets
-        attributes = {"url": f"{NOWHERE}/webhooks/lemon-squeezy", "events": LEMON_SQUEEZY_EVENTS, "secret": secret}
+        attributes = {"url": f"{receiver}/webhooks/lemon-squeezy", "events": LEMON_SQUEEZY_EVENTS, "secret": secret}
         store = {"store": {"data": {"type": "stores", "id": environment.lemon_squeezy_store_id}}}
         key = environment.lemon_squeezy_api_key.get_secret_value()
         httpx.post(
@@ -45,7 +45,7 @@ class Hooks:
         path = f"/webhooks/kommo/{environment.kommo_webhook_token.get_secret_value()}"
         httpx.post(
             f"{url}/kommo/api/v4/webhooks",
-            json={"destination": NOWHERE + path, "settings": KOMMO_EVENTS},
+            json={"destination": receiver + path, "settings": KOMMO_EVENTS},
             headers={"Authorization": f"Bearer {token.get_secret_value()}"},
         ).raise_for_status()
         return self

@@ -26,6 +26,9 @@ class Focus:
     order_ids: frozenset[str] = frozenset()
     lead_ids: frozenset[int] = frozenset()
 
+    def __bool__(self) -> bool:
+        return bool(self.order_ids or self.lead_ids)
+
 
 def narrowed(plan: Plan, focus: Focus, matches: Matches) -> Plan:
     """Return what of a plan is about the focus: its orders, the deals they belong to, and these deals' other orders."""

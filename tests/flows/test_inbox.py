@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from dealsync.drain import Drained, drain
+from dealsync.drain import drain
+from dealsync.drained import Drained
 from tests.accounts import WON, Accounts
 from tests.webhooks import Hooks
 
