@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(cli_reviews.app, name="reviews")
 app.add_typer(cli_inbox.app, name="inbox")
 app.command()(cli_inbox.drain)
+app.command()(cli_inbox.forget)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 ExitCode = Annotated[bool, typer.Option("--exit-code", help="Exit with 2 when deals are out of step.")]
@@ -257,13 +258,21 @@ def receive(
     host: Annotated[str, typer.Option(help="Address to listen on; put a proxy with TLS before it.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
 ) -> None:
-    """Take in webhooks of Lemon Squeezy and buyers' visits to their claim links, until stopped."""
-    from dealsync.receiver.serve import parts_of
+    """Take in webhooks and buyers' visits to their claim links, until stopped; wake the flow if Prefect is set up."""
+    from dealsync.receiver.serve import alone
     from dealsync.receiver.serve import receive as run_receiver
     from dealsync.settings import load_settings
 
-    parts = parts_of(load_settings())
-    run_receiver(parts, host, port, on_ready=lambda url: typer.echo(f"Receiving at {url} (Ctrl-C stops)"))
+    parts = alone(load_settings())
+
+    def announce(url: str) -> None:
+        typer.echo(f"Receiving at {url} (Ctrl-C stops)")
+        if parts.beside is None:
+            typer.echo("PREFECT_API_URL is not set: events are stored, and wait for the next run or `dealsync drain`")
+        if not parts.kommo_token:
+            typer.echo("KOMMO_WEBHOOK_TOKEN is not set: webhooks of Kommo are not taken in")
+
+    run_receiver(parts, host, port, on_ready=announce)
 
 
 @app.command()

@@ -33,6 +33,24 @@ def drain(as_json: Json = False) -> None:
     _drain((), as_json=as_json)
 
 
+def forget(
+    email: Annotated[str, typer.Argument(help="The address of the person to forget.")], as_json: Json = False
+) -> None:
+    """Erase a person from the database: raw webhooks, addresses, names. Kommo and Lemon Squeezy keep theirs."""
+    from dealsync.ledger.database import told_as_ours
+    from dealsync.ledger.erasure import erase_person
+    from dealsync.settings import build_store, load_environment
+
+    with told_as_ours():
+        erased = erase_person(build_store(load_environment()).limits.database, email)
+    if as_json:
+        _print_json({"erased": erased})
+        return
+    for kind, count in erased.items():
+        typer.echo(f"{count:>6}  {kind}")
+    typer.echo("Erase the person in Kommo and Lemon Squeezy, too: what they hold comes back with the next run.")
+
+
 @app.command("list")
 def list_events(
     state: State = None,

@@ -77,6 +77,7 @@ async def drain(*, event_ids: Collection[str] = (), progress: Progress = print) 
                 plan = await make_plan(one, looked.focus)
                 outcomes = await apply_actions(one, record_intent(one, plan))
                 close(one, drained, batch, looked, plan, outcomes)
+        tidy(run)
     return drained
 
 
@@ -104,6 +105,13 @@ def kept(run: Run, batch: Sequence[InboxItem]) -> Iterator[None]:
         failure = Failure(reason, is_its_own=not shared)
         _alert(run.store.inbox.close((Handled(i.event.event_id, failure=failure) for i in batch), utc_now()), reason)
         raise
+
+
+def tidy(run: Run) -> None:
+    """Empty the raw bodies that are older than they have to be kept."""
+    days = run.settings.config.inbox.keep_days
+    if days and (erased := run.store.inbox.erase_bodies(utc_now() - timedelta(days=days))):
+        log.info("%d raw webhooks are older than %d days: their bodies are erased", erased, days)
 
 
 def close(

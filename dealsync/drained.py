@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from dealsync.core.inbox import InboxItem, InboxState
+from dealsync.core.inbox import InboxItem, InboxState, tags_of
 from dealsync.errors import EventsParked
 from dealsync.ledger.inbox import Handled
 from dealsync.report import MARKDOWN_ROWS, Report, cell, together
 
 LATE = timedelta(minutes=1)
 """An event that has waited so long for its first attempt was forgotten by whatever should have woken a run."""
-MOST_TAGS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +119,3 @@ class Drained:
                 f"{len(self.parked)} events are parked: they failed too often. First: {first.item.event.event_name} "
                 f"of {first.item.about}: {first.words}. See: dealsync inbox list --state parked"
             )
-
-
-def tags_of(items: Iterable[InboxItem]) -> list[str]:
-    """Return what a run over these events is tagged with: their names, and what they are about."""
-    found = dict.fromkeys(tag for item in items for tag in (item.event.event_name, item.about) if tag)
-    return list(found)[:MOST_TAGS]

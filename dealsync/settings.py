@@ -66,6 +66,8 @@ class Environment(BaseSettings):
     kommo_api_url: str = ""
     kommo_webhook_token: SecretStr = SecretStr("")
     kommo_requests_per_second: Annotated[float, Field(gt=0, le=7)] = 6
+    prefect_api_url: str = ""
+    prefect_api_auth_string: SecretStr = SecretStr("")
     dealsync_database_url: SecretStr = SecretStr("sqlite:///dealsync.db")
     dealsync_config: Path = Path("dealsync.toml")
     dealsync_state_dir: Path = Field(default_factory=lambda: platformdirs.user_state_path("dealsync"))
@@ -102,7 +104,7 @@ class Environment(BaseSettings):
             raise ValueError("must be 16 to 200 letters, digits, _ or -: it is a part of an address, and a secret")
         return SecretStr(token)
 
-    @field_validator("lemon_squeezy_api_url", "kommo_api_url")
+    @field_validator("lemon_squeezy_api_url", "kommo_api_url", "prefect_api_url")
     @classmethod
     def _is_an_origin(cls, value: str) -> str:
         url = HttpUrl(value.strip()) if value.strip() else None

@@ -18,8 +18,7 @@ from prefect.states import Pending
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import RetryCallState, retry, retry_if_exception_type, wait_exponential_jitter
 
-from dealsync.core.inbox import InboxItem
-from dealsync.drained import tags_of
+from dealsync.core.inbox import InboxItem, tags_of
 from dealsync.ledger.inbox import Inbox
 from dealsync.ledger.runs import utc_now
 from flows.process_inbox import process_inbox
@@ -39,7 +38,7 @@ def _complain(state: RetryCallState) -> None:
 
 
 _until_they_are_back = retry(
-    retry=retry_if_exception_type(AWAY), wait=wait_exponential_jitter(0.2, 10), before_sleep=_complain
+    retry=retry_if_exception_type(AWAY), wait=wait_exponential_jitter(multiplier=0.2, max=10), before_sleep=_complain
 )
 
 

@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.states import Completed
 
-from dealsync.drain import LONGEST, Batches, kept, open_drain, waiting
+from dealsync.drain import LONGEST, Batches, kept, open_drain, tidy, waiting
 from dealsync.drained import Drained
 from dealsync.errors import RunInProgress
 from dealsync.settings import load_settings
@@ -15,6 +15,9 @@ from tasks.apply import apply_plan
 from tasks.inbox import close_events, look_at, publish_drain, tag_run
 from tasks.plan import compare
 from tasks.record import record_intent, settle_doubts
+
+# An outage is waited out by the events, not by a run that holds the lock.
+settle_at_once = settle_doubts.with_options(retries=0)
 
 
 @flow(name="process-inbox")
@@ -39,11 +42,12 @@ async def process_inbox(events: list[str] | None = None) -> State[str]:
             while batch := await batches.next():
                 one = run.anew()
                 with kept(one, batch):
-                    await settle_doubts(one)
+                    await settle_at_once(one)
                     looked = await look_at(one, batch)
                     plan = await compare(one, looked.focus)
                     outcomes = await apply_plan(one, await record_intent(one, plan))
                     await close_events(one, drained, batch, looked, plan, outcomes)
+            tidy(run)
     except RunInProgress as busy:
         return Completed(name="Skipped", message=f"{busy}. The events wait for the next run")
     finally:

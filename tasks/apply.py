@@ -12,7 +12,7 @@ from dealsync.core.plan import Action, Outcome
 from dealsync.run import Run
 
 
-@task(name="apply", tags=["kommo"], cache_policy=NO_CACHE)
+@task(name="apply", cache_policy=NO_CACHE)
 async def apply_plan(run: Run, actions: Sequence[Action]) -> list[Outcome]:
     """Send what was recorded, in batches. Never retried here: the next run looks up what is in doubt first."""
     return await apply.apply_actions(run, actions)

@@ -18,7 +18,7 @@ from dealsync.look import Looked
 from dealsync.run import Run
 
 
-@task(name="look where events point", tags=["lemonsqueezy", "kommo"], cache_policy=NO_CACHE)
+@task(name="look where events point", cache_policy=NO_CACHE)
 async def look_at(run: Run, batch: Sequence[InboxItem]) -> Looked:
     """Read the objects as they are now. What cannot be read lets its events be tried again."""
     return await look.look(run, batch)

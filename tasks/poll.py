@@ -13,7 +13,6 @@ from tasks.retry import RETRIES, RETRY_DELAYS_S, if_transient
 
 @task(
     name="read Lemon Squeezy",
-    tags=["lemonsqueezy"],
     cache_policy=NO_CACHE,
     retries=RETRIES,
     retry_delay_seconds=RETRY_DELAYS_S,
@@ -26,7 +25,6 @@ async def read_lemon_squeezy(run: Run, reach: Reach) -> int:
 
 @task(
     name="read Kommo",
-    tags=["kommo"],
     cache_policy=NO_CACHE,
     retries=RETRIES,
     retry_delay_seconds=RETRY_DELAYS_S,

@@ -13,7 +13,6 @@ from tasks.retry import RETRIES, RETRY_DELAYS_S, if_transient
 
 @task(
     name="settle doubts",
-    tags=["kommo"],
     cache_policy=NO_CACHE,
     retries=RETRIES,
     retry_delay_seconds=RETRY_DELAYS_S,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -73,6 +73,7 @@ class Failure:
 
 RETRY_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 30, 120, 600, 3600))
 """How long after each failed attempt an event is tried again. The first two outwait an object that is not there yet."""
+MOST_TAGS = 30
 LARGEST_BATCH = 250
 """Events that are handled together: as many deals as one write to Kommo takes."""
 _SIGHTS = {"orders": Sight.ORDER, "subscriptions": Sight.SUBSCRIPTION, "subscription-invoices": Sight.INVOICE}
@@ -135,3 +136,9 @@ def most_by_list(pages: Sequence[int]) -> int:
     """
     costs = {k: (pages[k - 1] if k else 0) + len(pages) - k for k in range(len(pages) + 1)}
     return min(costs, key=lambda k: (costs[k], k))
+
+
+def tags_of(items: Iterable[InboxItem]) -> list[str]:
+    """Return what a run over these events is tagged with: their names, and what they are about."""
+    found = dict.fromkeys(tag for item in items for tag in (item.event.event_name, item.about) if tag)
+    return list(found)[:MOST_TAGS]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,6 +35,7 @@ class Parts:
     clock: Callable[[], datetime]
     kommo_token: str = ""  # without it, Kommo's webhooks are not taken in
     on_stored: Callable[[], None] = lambda: None  # called in the event loop whenever something new is committed
+    beside: Callable[[], Coroutine[None, None, None]] | None = None  # runs as long as the receiver does
     oldest: timedelta = timedelta(minutes=10)  # how long an event may wait while the receiver is ready
 
 
@@ -48,7 +50,8 @@ def make_app(parts: Parts) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        yield
+        async with _running(parts.beside):
+            yield
         await intake.close()
 
     return Starlette(
@@ -62,6 +65,17 @@ def make_app(parts: Parts) -> Starlette:
         ],
         lifespan=lifespan,
     )
+
+
+@asynccontextmanager
+async def _running(beside: Callable[[], Coroutine[None, None, None]] | None) -> AsyncIterator[None]:
+    task = None if beside is None else asyncio.create_task(beside())
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
 
 
 def _account_id(engine: Engine) -> Callable[[], str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import uvicorn
@@ -15,6 +16,7 @@ from dealsync.ledger.runs import utc_now
 from dealsync.receiver.app import Parts, make_app
 from dealsync.receiver.page import Page
 from dealsync.receiver.protocol import ImpatientProtocol
+from dealsync.receiver.trigger import Trigger
 from dealsync.settings import Settings, build_store
 
 SHUTDOWN_S = 10
@@ -69,6 +71,20 @@ def listener(host: str, port: int) -> socket.socket:
     # for one of TCP, because it was not told so when it was made.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
+
+
+def alone(settings: Settings) -> Parts:
+    """Return the parts of a receiver that runs alone: where a Prefect server is named, it wakes `process-inbox` there.
+
+    Raises as `parts_of`.
+    """
+    environment = settings.environment
+    if not environment.prefect_api_url:
+        return parts_of(settings)
+    inbox = build_store(environment).inbox
+    password = environment.prefect_api_auth_string.get_secret_value()
+    trigger = Trigger(environment.prefect_api_url, password, lambda: inbox.due(utc_now()))
+    return replace(parts_of(settings, on_stored=trigger.wake), beside=trigger.run)
 
 
 def parts_of(settings: Settings, *, on_stored: Callable[[], None] = lambda: None) -> Parts:

@@ -19,6 +19,13 @@ from tests.accounts import Accounts
 BODY = b'{"meta":{"event_name":"order_created"},"data":{"type":"orders","id":"17","attributes":{}}}'
 
 
+def signed(event_id: str) -> tuple[bytes, dict[str, str]]:
+    """Return an event of this id as it is sent, with its headers."""
+    body = BODY.replace(b'{"event_name"', b'{"webhook_id":"%s","event_name"' % event_id.encode())
+    (secret, *_) = load_settings().environment.webhook_secrets
+    return body, {"X-Signature": hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
+
+
 @contextmanager
 def receiving() -> Iterator[tuple[subprocess.Popen[str], str]]:
     command = [sys.executable, "-u", "-m", "dealsync", "receive", "--port", "0"]
