@@ -31,6 +31,7 @@ from dealsync.simulator.server import Simulator
 ORDERS = 120
 PARAMETERS = {"apply": True}
 PRICE = 490
+LIVE_S = 30
 BUYER = "demo.buyer@example.com"
 
 
@@ -95,8 +96,9 @@ def run_demo(*, keep: bool = False, as_json: bool = False) -> None:
         with watch.measure("dealsync init"):
             _init(stage)
         stage.say("dealsync init found the names, made the LS fields and wrote dealsync.toml.")
-        with _prefect(stage, watch) as prefect:
+        with _prefect(stage, watch) as (prefect, receiver):
             runs = _main_job(stage, prefect, watch)
+            runs.append(_live_purchase(stage, prefect, receiver, watch))
             _tell_times(stage, watch)
             stage.say(
                 f"Prefect UI: {prefect.ui_url}" + ("" if keep else " (closed now; make demo KEEP=1 keeps it open)")
@@ -108,24 +110,29 @@ def run_demo(*, keep: bool = False, as_json: bool = False) -> None:
 
 
 @contextmanager
-def _prefect(stage: Stage, watch: Stopwatch) -> Iterator[LocalPrefect]:
+def _prefect(stage: Stage, watch: Stopwatch) -> Iterator[tuple[LocalPrefect, str]]:
+    """A Prefect server and `dealsync serve`; yields where its receiver listens, too."""
     with ExitStack() as running:
         with watch.measure("Prefect server, until healthy"):
             prefect = running.enter_context(LocalPrefect.running(stage.folder / "prefect"))
         with watch.measure("flows, until served"):
-            running.enter_context(prefect.serving(stage.settings, folder=stage.folder))
+            receiver = running.enter_context(prefect.serving(stage.settings, folder=stage.folder))
         stage.say("A Prefect server is up, and every deployment of prefect.yaml is served.")
-        yield prefect
+        yield prefect, receiver
+
+
+def _dealsync(stage: Stage, *arguments: str) -> None:
+    done = subprocess.run(  # noqa: S603 - our own interpreter and our own package
+        [sys.executable, "-m", "dealsync", *arguments],
+        env=os.environ | stage.settings, cwd=stage.folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise DemoError(f"dealsync {arguments[0]} failed: {done.stderr.strip()}")
 
 
 def _init(stage: Stage) -> None:
-    """Run `dealsync init`, and let the poll decide at once: in the demo no webhook will come first."""
-    command = [sys.executable, "-m", "dealsync", "init", "--yes"]
-    done = subprocess.run(  # noqa: S603 - our own interpreter and our own package
-        command, env=os.environ | stage.settings, cwd=stage.folder, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise DemoError(f"dealsync init failed: {done.stderr.strip()}")
+    """Run `dealsync init`, and let the poll decide at once: for the first purchase no webhook will come."""
+    _dealsync(stage, "init", "--yes")
     config = stage.folder / "dealsync.toml"
     document = tomlkit.parse(config.read_text(encoding="utf-8"))
     document["matching"] = {"settle_minutes": 0}
@@ -154,6 +161,26 @@ def _main_job(stage: Stage, prefect: LocalPrefect, watch: Stopwatch) -> list[dic
     if "nothing to do" not in second.message:
         raise DemoError(f"run 2 found something to do: {second.message}")
     return [found, rest]
+
+
+def _live_purchase(stage: Stage, prefect: LocalPrefect, receiver: str, watch: Stopwatch) -> dict[str, Any]:
+    """A payment whose webhook comes in: its deal is won without a schedule."""
+    _dealsync(stage, "init", "--yes", "--receiver-url", receiver)
+    stage.say(f"\nThe receiver listens at {receiver}; dealsync init --receiver-url registered both webhooks.")
+    deal = stage.control("leads", {"name": "Live deal", "price": PRICE})
+    stage.say(f"A buyer pays for deal {deal['id']} through its checkout, under another address:")
+    with watch.measure("live payment, until its deal was won"):
+        custom = {"kommo_lead_id": str(deal["id"])}
+        stage.control("orders", {"email": "live.buyer@example.com", "total": PRICE * 100, "custom_data": custom})
+        deadline = time.monotonic() + LIVE_S
+        while _status_of(stage, deal["id"]) != WON_STATUS_ID:
+            if time.monotonic() > deadline:
+                raise DemoError(f"deal {deal['id']} was not won within {LIVE_S} s of its payment")
+            time.sleep(0.1)
+    took_s = watch.seconds["live payment, until its deal was won"]
+    run = prefect.flow_runs("process-inbox")[-1]
+    stage.say(f"Deal {deal['id']} is won {took_s:.1f} s after the payment, by a run of process-inbox.")
+    return {"deal": deal["id"], "seconds": took_s, "flow_run": run.id}
 
 
 def _run(stage: Stage, prefect: LocalPrefect) -> tuple[FlowRun, dict[str, Any]]:

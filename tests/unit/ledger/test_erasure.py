@@ -32,7 +32,7 @@ def fill(engine: Engine) -> None:
                 (("w-1", ANN), ("w-2", BOB), ("w-3", ANN.lower()))]  # fmt: skip
     form = b"contacts%5Badd%5D=ann.example%40example.com"
     inbox.keep([*arrivals, Arrival(event(event_id="w-4", sender="kommo"), form, NOW)])
-    mirror.keep_orders([order(17, user_email=ANN, user_name="Ann Example"), order(18, user_email=BOB)])
+    mirror.keep_orders([order(17, user_email=ANN, user_name="Ann Example"), order(18, user_email=BOB, user_name="Bob")])
     mirror.keep_subscriptions([subscription(9, user_email=ANN)])
     mirror.keep_contacts([contact(81, ANN.lower()), contact(82, BOB)])
     made = Action(
