@@ -19,7 +19,7 @@ from dealsync.errors import UnexpectedAnswer
 
 MOST_FIELDS = 20_000
 LONGEST_NAME = 40
-_FIELD = re.compile(r"(\w{1,40})\[(\w{1,40})\]\[(\d{1,6})\]\[(\w{1,40})\]", re.ASCII)
+_PLACE = re.compile(r"(\w{1,40})\[(\w{1,40})\]\[(\d{1,6})\](?:\[(\w{1,40})\])?", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,11}", re.ASCII)
 TOLD = ("status_id", "pipeline_id", "old_status_id", "old_pipeline_id", "modified_user_id")
 """What is kept of a deal besides its id: numbers that say what happened, and nothing about people's data."""
@@ -44,9 +44,11 @@ def read_hook(body: bytes) -> Hook:
         raise UnexpectedAnswer("the webhook is not a form, or one that nobody would send") from error
     objects: dict[tuple[str, str, int], dict[str, str]] = {}
     for key, value in fields:
-        if found := _FIELD.fullmatch(key):
+        if found := _PLACE.match(key):
             group, action, number, name = found.groups()
-            objects.setdefault((group, action, int(number)), {})[name] = storable(value)
+            told = objects.setdefault((group, action, int(number)), {})
+            if found.end() == len(key) and name:  # what is nested deeper is not needed
+                told[name] = storable(value)
     if not objects:
         raise UnexpectedAnswer("the webhook tells of no object")
     account = next((storable(value) for key, value in fields if key == "account[id]"), None)
