@@ -78,8 +78,8 @@ def program(*arguments: str, environment: dict[str, str], folder: Path) -> Itera
             raise RuntimeError(f"{arguments} did not start")
         yield found.group().rstrip(",")
     finally:
-        process.terminate()
-        process.wait(30)
+        process.kill()  # nothing of it is needed any more
+        process.wait()
 
 
 @contextmanager
