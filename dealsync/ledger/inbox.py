@@ -15,6 +15,7 @@ from dealsync.errors import UnknownEvent
 from dealsync.ledger.tables import EventRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
+PAYMENTS = "lemon_squeezy"
 WAITING = EventRow.state == InboxState.WAITING.value
 _EVENT = [name for name in Event.__slots__ if name != "custom"]
 _HANDLING = ("received_at", "state", "attempts", "next_try_at", "error", "result", "done_at")
@@ -87,7 +88,8 @@ class Inbox:
     def due(self, now: datetime, event_ids: Collection[str] = ()) -> list[InboxItem]:
         """Return the next batch of waiting events whose time has come, oldest first; of these alone if any are named.
 
-        Those that never failed come first, and what failed equally often comes together.
+        Those that never failed come first, and what failed equally often comes together. Payments go before what Kommo
+        tells: most of that are echoes of our own writes, which would crowd a burst of payments out of its batches.
         """
         mine = [WAITING, EventRow.next_try_at <= now]
         if event_ids:
@@ -99,7 +101,7 @@ class Inbox:
             query = (
                 select(*_COLUMNS)
                 .where(*mine, EventRow.attempts == attempts)
-                .order_by(EventRow.received_at, EventRow.event_id)
+                .order_by(EventRow.sender != PAYMENTS, EventRow.received_at, EventRow.event_id)
                 .limit(batch_size(attempts))
             )
             return [_item(row) for row in db.execute(query)]

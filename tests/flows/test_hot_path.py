@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 import time
 from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 
-from dealsync.local_prefect import LocalPrefect
+from dealsync.local_prefect import ROOT, LocalPrefect
+from dealsync.settings import load_environment
 from tests.accounts import WON, Accounts, simulated
+from tests.receiver.test_serve import receiving
 from tests.webhooks import Hooks
+
+SAMPLES = ROOT / "tests" / "samples" / "lemon-squeezy" / "webhooks"
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +59,26 @@ def test_serve__a_payment_closes_its_deal_in_a_run_of_process_inbox(served: Loca
     assert {"dealsync", "order_created", f"order:{order['data']['id']}"} <= set(run.tags)
     artifacts = served.artifacts(run.id)
     assert f"leads/detail/{lead_id}" in artifacts["report"]
+
+
+def test_receive__alone_wakes_the_flow_through_the_prefect_api(
+    served: LocalPrefect, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts apart: another process receives, and whatever executes runs of the deployment drains."""
+    monkeypatch.setenv("PREFECT_API_URL", f"{served.ui_url}/api")
+    lead_id = accounts.control("leads", price=490)["id"]
+    time.sleep(1)  # what Kommo tells of the new deal is drained by then
+    accounts.simulator.world.faults.update({"webhook_loss": 1.0})  # the served receiver shall hear nothing of it
+    known = {run.id for run in served.flow_runs("process-inbox")}
+    body = json.loads((SAMPLES / "eur-first-purchase" / "order_created.json").read_text(encoding="utf-8"))
+    order = accounts.control("orders", email="a.buyer@example.com", total=49000, age_minutes=600)["data"]
+    body["data"] |= {"id": order["id"], "attributes": {"store_id": order["attributes"]["store_id"]}}
+    body["meta"] |= {"webhook_id": "sent-by-hand", "test_mode": False, "custom_data": {"kommo_lead_id": str(lead_id)}}
+    with receiving() as (_, url):
+        content, (secret, *_) = json.dumps(body).encode(), load_environment().webhook_secrets
+        signature = hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()
+        httpx.post(
+            f"{url}/webhooks/lemon-squeezy", content=content, headers={"X-Signature": signature}, timeout=10
+        ).raise_for_status()
+        until(lambda: accounts.lead(lead_id)["status_id"] == WON)
+        until(lambda: {run.id for run in served.flow_runs("process-inbox") if run.state == "Completed"} > known)

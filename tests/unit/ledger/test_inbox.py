@@ -73,6 +73,12 @@ def test_inbox__gives_out_the_oldest_first_in_batches(engine: Engine) -> None:
     assert due_ids(inbox) == [f"w-{n:03}" for n in (4, 3, 2, 1, 0)]
 
 
+def test_inbox__gives_out_payments_before_what_kommo_tells(engine: Engine) -> None:
+    inbox = Inbox(engine)
+    inbox.keep([arrival("echo", sender="kommo"), arrival("payment", 1), arrival("older", 0.5)])
+    assert due_ids(inbox) == ["older", "payment", "echo"]
+
+
 def test_inbox__failures_wait_longer_each_time_and_do_not_hold_up_others(engine: Engine) -> None:
     inbox = Inbox(engine)
     inbox.keep([arrival("bad"), arrival("good", 1)])
