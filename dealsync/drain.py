@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from dealsync.apply import apply_actions
 from dealsync.core.focus import Focus
@@ -25,8 +27,9 @@ from dealsync.settings import Settings, build_store, load_settings
 
 ACCOUNT_AGE = timedelta(hours=2)
 """How old the names of the Kommo account may be: the hourly run reads them anew."""
-LINGER_S = 0.25
+LINGER = timedelta(seconds=0.25)
 """How long a run that has drained the inbox waits for more: what belongs together arrives within moments."""
+LINGER_S = LINGER.total_seconds()
 SOON = timedelta(seconds=6)
 """A second attempt that is due so soon is waited for."""
 LONGEST = timedelta(minutes=1)
@@ -48,15 +51,17 @@ class Batches:
         """Return the next batch; empty when the run is over."""
         if self._ends_at is not None and utc_now() >= self._ends_at:
             return []
-        if batch := self._inbox.due(utc_now(), self._event_ids):
-            return batch
-        await asyncio.sleep(self._patience_s())
-        return self._inbox.due(utc_now(), self._event_ids)
+        waits_until = self._waits_until()
+        # Asked again and again: whatever arrives meanwhile is not kept waiting.
+        while not (batch := self._inbox.due(utc_now(), self._event_ids)) and utc_now() < waits_until:  # noqa: ASYNC110
+            await asyncio.sleep(LINGER_S)
+        return batch
 
-    def _patience_s(self) -> float:
+    def _waits_until(self) -> datetime:
+        """A moment from now, or until a second attempt that is due soon."""
+        now = utc_now()
         due_at = None if self._event_ids else self._inbox.next_due_at()
-        left = (due_at - utc_now()) if due_at else timedelta(0)
-        return max(LINGER_S, left.total_seconds()) if left <= SOON else LINGER_S
+        return max(now + LINGER, due_at) if due_at and due_at <= now + SOON else now + LINGER
 
 
 async def drain(*, event_ids: Collection[str] = (), progress: Progress = print) -> Drained:
@@ -83,7 +88,11 @@ async def drain(*, event_ids: Collection[str] = (), progress: Progress = print) 
 
 def waiting(settings: Settings, event_ids: Collection[str] = ()) -> Waiting:
     """Return what is due, or what of the events that are named. Asks the database only."""
-    return Waiting(tuple(build_store(settings.environment).inbox.due(utc_now(), event_ids)), utc_now())
+    store = build_store(settings.environment)
+    try:
+        return Waiting(tuple(store.inbox.due(utc_now(), event_ids)), utc_now())
+    finally:
+        store.close()
 
 
 @asynccontextmanager
@@ -100,7 +109,7 @@ def kept(run: Run, batch: Sequence[InboxItem]) -> Iterator[None]:
         yield
     except Exception as error:
         # An outage is nobody's own fault; anything unforeseen may be an event's own, which is alone in the end.
-        shared = isinstance(error, DealsyncError) or len(batch) > 1
+        shared = isinstance(error, DealsyncError | SQLAlchemyError | OSError) or len(batch) > 1
         reason = str(error) if isinstance(error, DealsyncError) else f"an unforeseen {type(error).__name__}"
         failure = Failure(reason, is_its_own=not shared)
         _alert(run.store.inbox.close((Handled(i.event.event_id, failure=failure) for i in batch), utc_now()), reason)

@@ -112,6 +112,7 @@ async def open_run(
     finally:
         await lemon_squeezy.close()
         await kommo.close()
+        store.close()
 
 
 def _clients(settings: Settings, store: Store, *, urgent: bool) -> tuple[LemonSqueezy, Kommo]:

@@ -165,6 +165,11 @@ class Store:
     inbox: Inbox
     accounts: Accounts
 
+    def close(self) -> None:
+        """Close the connections that are open; a process that lives on must not pile them up, run after run."""
+        self.limits.database.dispose()
+        self.limits.machine.dispose()
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -45,11 +45,12 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How much waits. Times are those of arrival."""
+    """How much waits: since when the oldest is there, and at what time the first of them is to be tried."""
 
     waiting: int
     parked: int
     oldest_at: datetime | None
+    due_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +115,20 @@ class Inbox:
 
     def depth(self) -> Depth:
         """Return how much waits, and since when."""
-        counts = select(EventRow.state, func.count().label("events"), func.min(EventRow.received_at).label("oldest"))
+        counts = select(
+            EventRow.state,
+            func.count().label("events"),
+            func.min(EventRow.received_at).label("oldest"),
+            func.min(EventRow.next_try_at).label("due"),
+        )
         left = EventRow.state.in_((InboxState.WAITING.value, InboxState.PARKED.value))
         with self._engine.connect() as db:
             rows = {row.state: row for row in db.execute(counts.where(left).group_by(EventRow.state))}
         waiting, parked = rows.get(InboxState.WAITING.value), rows.get(InboxState.PARKED.value)
-        return Depth(waiting.events if waiting else 0, parked.events if parked else 0, waiting and waiting.oldest)
+        given_up = parked.events if parked else 0
+        return (
+            Depth(waiting.events, given_up, waiting.oldest, waiting.due) if waiting else Depth(0, given_up, None, None)
+        )
 
     def close(self, handled: Iterable[Handled], now: datetime) -> list[str]:
         """Remember what became of events; return the ids of those that are parked by it."""
@@ -154,9 +163,12 @@ class Inbox:
         return _item(rows[0])
 
     def body(self, event_id: str) -> bytes:
-        """Return the raw body of an event; empty if it was erased."""
+        """Return the raw body that brought an event; empty if it was erased. Kommo's is kept with its first object."""
+        sender, _, rest = event_id.partition(":")
+        first = f"{sender}:{rest.partition(':')[0]}:0" if sender == "kommo" else event_id
+        bodies = select(EventRow.body).where(func.substr(EventRow.event_id, 1, len(first)) == first)
         with self._engine.connect() as db:
-            return db.scalar(select(EventRow.body).where(EventRow.event_id == event_id)) or b""
+            return next((body for body in db.scalars(bodies.order_by(EventRow.event_id)) if body), b"")
 
     def replay(self, chosen: Chosen, now: datetime) -> list[str]:
         """Let events be handled again, as if they had just come; return their ids, oldest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -21,12 +22,13 @@ class Health:
     """GET /healthz, /readyz, /metrics."""
 
     def __init__(self, inbox: Inbox, metrics: Metrics, clock: Callable[[], datetime], *, oldest: timedelta) -> None:
-        """`oldest`: how long an event may wait before the receiver calls itself not ready."""
+        """`oldest`: how long an event may be overdue before the receiver calls itself not ready."""
         self._inbox = inbox
         self._metrics = metrics
         self._clock = clock
         self._oldest = oldest
         self._counted_until = clock()
+        self._counting = threading.Lock()
 
     async def alive(self, _request: Request) -> Response:
         """Answer 200 as long as the process does."""
@@ -38,9 +40,9 @@ class Health:
             depth = await run_in_threadpool(self._inbox.depth)
         except SQLAlchemyError:
             return SILENT
-        age = self._clock() - depth.oldest_at if depth.oldest_at else timedelta(0)
-        if age > self._oldest:
-            words = f"{depth.waiting} events wait, the oldest for {age.total_seconds() / 60:.0f} minutes"
+        overdue = self._clock() - depth.due_at if depth.due_at else timedelta(0)
+        if overdue > self._oldest:
+            words = f"{depth.waiting} events wait, one of them overdue for {overdue.total_seconds() / 60:.0f} minutes"
             return PlainTextResponse(f"{words}. Is anything draining the inbox?", status_code=503)
         return PlainTextResponse("ready")
 
@@ -54,7 +56,8 @@ class Health:
 
     def _observe(self) -> Depth:
         """Look at what was done since the last time, by whichever process."""
-        for arrived_at, happened_at, done_at in self._inbox.delays(self._counted_until):
-            self._metrics.delayed(arrived_at, happened_at, done_at)
-            self._counted_until = done_at
+        with self._counting:
+            for arrived_at, happened_at, done_at in self._inbox.delays(self._counted_until):
+                self._metrics.delayed(arrived_at, happened_at, done_at)
+                self._counted_until = done_at
         return self._inbox.depth()

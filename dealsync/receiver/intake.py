@@ -7,14 +7,14 @@ answered after its own commit.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from dealsync.ledger.inbox import Arrival, Inbox
 
+log = logging.getLogger(__name__)
 LARGEST_COMMIT = 500
 PATIENCE_S = 5.0
 """How long a sender waits for the database. It sends again; what was committed all the same is a duplicate then."""
@@ -61,7 +61,7 @@ class Intake:
             batch, self._waiting = self._waiting[:LARGEST_COMMIT], self._waiting[LARGEST_COMMIT:]
             try:
                 fresh = await loop.run_in_executor(self._thread, self._inbox.keep, [arrival for arrival, _ in batch])
-            except SQLAlchemyError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the senders are told, and the next come through
                 _refuse(batch, error)
                 continue
             for (_, told), is_fresh in zip(batch, fresh, strict=True):
@@ -71,7 +71,8 @@ class Intake:
                 self._on_stored()
 
 
-def _refuse(batch: Sequence[tuple[Arrival, asyncio.Future[bool]]], error: SQLAlchemyError) -> None:
+def _refuse(batch: Sequence[tuple[Arrival, asyncio.Future[bool]]], error: Exception) -> None:
+    log.error("%d webhooks could not be stored (%s)", len(batch), type(error).__name__)
     for _, told in batch:
         if not told.done():
             refused = NotStored("the database does not answer")

@@ -6,8 +6,10 @@ Kommo wants its answer within 2 seconds and switches a webhook off that fails to
 from __future__ import annotations
 
 import hmac
+import secrets
 from collections.abc import Callable
 from datetime import datetime
+from itertools import chain, repeat
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
@@ -20,6 +22,8 @@ from dealsync.ledger.inbox import Arrival
 from dealsync.receiver.body import BadBody, raw_body
 from dealsync.receiver.intake import Intake, NotStored
 from dealsync.receiver.metrics import KOMMO, Metrics
+
+SALT_BYTES = 6
 
 
 class KommoRoute:
@@ -49,7 +53,7 @@ class KommoRoute:
             arrived_at = self._clock()
             try:
                 body = await raw_body(request)
-                hook = read_hook(body)
+                hook = read_hook(body, secrets.token_hex(SALT_BYTES))
             except BadBody as error:
                 return self._refuse(error.status, error.reason)
             except UnexpectedAnswer as error:
@@ -58,7 +62,10 @@ class KommoRoute:
                 account_id = await run_in_threadpool(self._account_id)
                 if None not in (hook.account_id, account_id) and hook.account_id != account_id:
                     return self._refuse(404, "wrong account")
-                fresh = await self._intake.keep([Arrival(event, body, arrived_at) for event in hook.events])
+                # The body is kept once, with the first object in it.
+                bodies = chain([body], repeat(b""))
+                arrivals = [Arrival(event, kept, arrived_at) for event, kept in zip(hook.events, bodies, strict=False)]
+                fresh = await self._intake.keep(arrivals)
             except (NotStored, SQLAlchemyError):
                 return self._refuse(503, "not stored")
             for event, is_fresh in zip(hook.events, fresh, strict=True):

@@ -15,7 +15,7 @@ from dealsync.ledger.keys import claim_key
 from dealsync.ledger.runs import utc_now
 from dealsync.receiver.app import Parts, make_app
 from dealsync.receiver.page import Page
-from dealsync.receiver.protocol import ImpatientProtocol
+from dealsync.receiver.protocol import LARGEST_HEAD, ImpatientProtocol
 from dealsync.receiver.trigger import Trigger
 from dealsync.settings import Settings, build_store
 
@@ -54,7 +54,7 @@ def server(parts: Parts, on_ready: Callable[[str], None]) -> uvicorn.Server:
         log_level="warning",
         access_log=False,
         server_header=False,
-        h11_max_incomplete_event_size=32_768,
+        h11_max_incomplete_event_size=LARGEST_HEAD,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
     return _Server(config, on_ready)

@@ -17,7 +17,7 @@ from dealsync.apis.border import storable
 from dealsync.core.evidence import Event
 from dealsync.errors import UnexpectedAnswer
 
-MOST_FIELDS = 20_000
+MOST_FIELDS, MOST_OBJECTS = 20_000, 1_000
 LONGEST_NAME = 40
 _PLACE = re.compile(r"(\w{1,40})\[(\w{1,40})\]\[(\d{1,6})\](?:\[(\w{1,40})\])?", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,11}", re.ASCII)
@@ -33,10 +33,12 @@ class Hook:
     events: tuple[Event, ...]
 
 
-def read_hook(body: bytes) -> Hook:
+def read_hook(body: bytes, salt: str) -> Hook:
     """Return what a body speaks of: one event for each object in it. Raises UnexpectedAnswer for what is no such form.
 
-    The same body again gives the same event ids. Groups and actions that nobody knows are read, too.
+    The same body again gives the same event ids, but for objects without a time: the same move happens again, and its
+    body is no other then. They are told apart by `salt`, a text of each request's own. Groups and actions that nobody
+    knows are read, too.
     """
     try:
         fields = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
@@ -49,17 +51,19 @@ def read_hook(body: bytes) -> Hook:
             told = objects.setdefault((group, action, int(number)), {})
             if found.end() == len(key) and name:  # what is nested deeper is not needed
                 told[name] = storable(value)
-    if not objects:
-        raise UnexpectedAnswer("the webhook tells of no object")
-    account = next((storable(value) for key, value in fields if key == "account[id]"), None)
+    if not 0 < len(objects) <= MOST_OBJECTS:
+        raise UnexpectedAnswer(f"the webhook tells of {len(objects)} objects")
+    said = [value for key, value in fields if key == "account[id]"]
+    said += [values["account_id"] for values in objects.values() if values.get("account_id")]
     digest = hashlib.sha256(body).hexdigest()
-    events = [_event(f"kommo:{digest}:{n}", *where, values) for n, (where, values) in enumerate(objects.items())]
-    return Hook(account or None, tuple(events))
+    events = [_event(f"kommo:{digest}:{n}", salt, *where, values) for n, (where, values) in enumerate(objects.items())]
+    return Hook(storable(said[0]) if said and said[0] else None, tuple(events))
 
 
-def _event(event_id: str, group: str, action: str, _number: int, values: Mapping[str, str]) -> Event:
+def _event(event_id: str, salt: str, group: str, action: str, _number: int, values: Mapping[str, str]) -> Event:
+    updated_at = _time(values.get("updated_at") or values.get("last_modified"))
     return Event(
-        event_id=event_id,
+        event_id=event_id if updated_at else f"{event_id}:{salt}",
         event_name=f"{group}.{action}",
         object_type=group,
         object_id=values.get("id", "")[:LONGEST_NAME],
@@ -70,7 +74,7 @@ def _event(event_id: str, group: str, action: str, _number: int, values: Mapping
         custom={name: values[name][:LONGEST_NAME] for name in TOLD if values.get(name)},
         sender="kommo",
         object_created_at=_time(values.get("created_at") or values.get("date_create")),
-        object_updated_at=_time(values.get("updated_at") or values.get("last_modified")),
+        object_updated_at=updated_at,
     )
 
 
