@@ -126,9 +126,9 @@ class Inbox:
             rows = {row.state: row for row in db.execute(counts.where(left).group_by(EventRow.state))}
         waiting, parked = rows.get(InboxState.WAITING.value), rows.get(InboxState.PARKED.value)
         given_up = parked.events if parked else 0
-        return (
-            Depth(waiting.events, given_up, waiting.oldest, waiting.due) if waiting else Depth(0, given_up, None, None)
-        )
+        if waiting is None:
+            return Depth(0, given_up, None, None)
+        return Depth(waiting.events, given_up, waiting.oldest, waiting.due)
 
     def close(self, handled: Iterable[Handled], now: datetime) -> list[str]:
         """Remember what became of events; return the ids of those that are parked by it."""
@@ -164,11 +164,13 @@ class Inbox:
 
     def body(self, event_id: str) -> bytes:
         """Return the raw body that brought an event; empty if it was erased. Kommo's is kept with its first object."""
-        sender, _, rest = event_id.partition(":")
-        first = f"{sender}:{rest.partition(':')[0]}:0" if sender == "kommo" else event_id
-        bodies = select(EventRow.body).where(func.substr(EventRow.event_id, 1, len(first)) == first)
         with self._engine.connect() as db:
-            return next((body for body in db.scalars(bodies.order_by(EventRow.event_id)) if body), b"")
+            body = db.scalar(select(EventRow.body).where(EventRow.event_id == event_id))
+            if body or not event_id.startswith("kommo:"):
+                return body or b""
+            first = f"{event_id[: event_id.index(':', len('kommo:'))]}:0"
+            begins = func.substr(EventRow.event_id, 1, len(first)) == first
+            return db.scalar(select(EventRow.body).where(begins)) or b""
 
     def replay(self, chosen: Chosen, now: datetime) -> list[str]:
         """Let events be handled again, as if they had just come; return their ids, oldest first."""

@@ -79,6 +79,14 @@ def drop_by_drop(connection: socket.socket) -> None:
         time.sleep(0.03)
 
 
+def talk_on(connection: socket.socket) -> None:
+    """Send a byte now and then, for five seconds at most."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        connection.sendall(b"x")
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize("behave", [silent, half_a_head, drop_by_drop])
 def test_client__that_never_says_what_he_wants_is_cut_off(
     running: Running, behave: Callable[[socket.socket], None]
@@ -98,14 +106,24 @@ def test_client__who_stalls_in_the_body_is_told_so(running: Running) -> None:
     assert Inbox(running.engine).listed(Chosen()) == []
 
 
-def test_client__with_an_endless_head_is_refused(running: Running) -> None:
+@pytest.mark.parametrize("size", [40_000, 100_000])
+def test_client__with_a_head_too_large_is_refused(running: Running, size: int) -> None:
     with running.connect() as connection:
         try:
-            connection.sendall(HEAD + b"X-Long: " + b"x" * 100_000)
+            connection.sendall(HEAD + b"X-Long: " + b"x" * size + b"\r\nContent-Length: 0\r\n\r\n")
             answer = connection.recv(1000)
         except ConnectionError:
             answer = b""
         assert answer == b"" or b" 400 " in answer.partition(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("target", [b"POST /webhooks/kommo/guessed", b"GET /healthz", b"POST /webhooks/lemon-squeezy"])
+def test_client__who_was_answered_and_goes_on_talking_is_cut_off(running: Running, target: bytes) -> None:
+    with running.connect() as connection:
+        connection.sendall(target + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 ")
+        with pytest.raises(ConnectionError):
+            talk_on(connection)
 
 
 def test_client__who_is_quick_is_served_on_one_connection_beside_slow_ones(running: Running) -> None:
