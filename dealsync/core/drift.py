@@ -31,7 +31,7 @@ def drifts(sales: pd.DataFrame, tables: Tables, matches: Matches, policy: Policy
             sales.assign(since=refunded_at)[(sales["order_status"] == OrderStatus.REFUNDED) & first & won],
             "since",
         ),
-        *_of_deals("won_never_paid", never_paid(tables)),
+        *_of_deals("won_never_paid", never_paid(tables, policy)),
         *_of("paid_twice", sales[paid & ~first], "paid_at"),
         *_of(
             "amount_differs", sales[paid & first & price_differs(sales, policy) & (sales["deal_price"] != 0)], "paid_at"
@@ -42,24 +42,29 @@ def drifts(sales: pd.DataFrame, tables: Tables, matches: Matches, policy: Policy
     return tuple(sorted(rows, key=lambda row: (row.drift, row.since, row.source)))
 
 
-def never_paid(tables: Tables) -> pd.DataFrame:
+def never_paid(tables: Tables, policy: Policy) -> pd.DataFrame:
     """Return the deals won with an LS order id whose order brought no money, or does not exist."""
     deals = tables.deals[~tables.deals["is_deleted"]]
     marked = deals[(deals["status_id"] == WON_STATUS_ID) & (deals["ls_order_id"].fillna("") != "")]
-    orders = tables.orders
+    orders = _of_real_money(tables.orders, policy)
     brought = orders[money_came(orders) | orders["subscription_status"].isin(LIVING)]["order_id"]
     found = marked[~typed_id(marked["ls_order_id"]).isin(brought)]
     return found.assign(since=found["closed_at"].fillna(found["updated_at"]))
 
 
-def surely_never_paid(tables: Tables) -> pd.DataFrame:
+def surely_never_paid(tables: Tables, policy: Policy) -> pd.DataFrame:
     """Return those of them about which there is no doubt: an order from before all that was ever read may be paid."""
-    found = never_paid(tables)
+    found, orders = never_paid(tables, policy), _of_real_money(tables.orders, policy)
     typed = pd.to_numeric(typed_id(found["ls_order_id"]), errors="coerce")
-    oldest = pd.to_numeric(tables.orders["order_id"], errors="coerce").min()
-    known = typed_id(found["ls_order_id"]).isin(tables.orders["order_id"])
-    doubtless: pd.DataFrame = found[known | (typed >= oldest) | (typed.isna() & (len(tables.orders) > 0))]
+    oldest = pd.to_numeric(orders["order_id"], errors="coerce").min()
+    known = typed_id(found["ls_order_id"]).isin(orders["order_id"])
+    doubtless: pd.DataFrame = found[known | (typed >= oldest) | (typed.isna() & (len(orders) > 0))]
     return doubtless
+
+
+def _of_real_money(orders: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+    """In live mode, what was bought in test mode paid for nothing. In test mode, nobody knows all that was paid."""
+    return orders if policy.test_mode else orders[~orders["test_mode"]]
 
 
 def stuck(deals: pd.DataFrame, policy: Policy, now: datetime) -> pd.DataFrame:

@@ -113,7 +113,7 @@ def _cases(rows: Stand, tables: Tables, ground: Ground) -> Iterator[Case]:
         return  # these deals are real, and what is known of payments is not
     paid = rows.sales[money_came(rows.sales)]["lead_id"]
     waiting = stuck(tables.deals[~tables.deals["lead_id"].isin(paid)], ground.policy, ground.now)
-    for fact, found in ((Fact.NEVER_PAID, surely_never_paid(tables)), (Fact.STUCK, waiting)):
+    for fact, found in ((Fact.NEVER_PAID, surely_never_paid(tables, ground.policy)), (Fact.STUCK, waiting)):
         for deal in map(deal_of, found.itertuples(index=False)):
             yield Case(ground, deal, "the deal as it stands in Kommo", lone_fact=fact)
 

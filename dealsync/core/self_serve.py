@@ -87,10 +87,11 @@ def self_serve(orders: Sequence[Order], tables: Tables, ground: Ground, unfinish
         told = custom.get(order.id, {})
         owner, rota = turns.owner_of(order, told, countries.get(order.customer_id))
         card = cards.of(order)
-        if card.key == f"order:{order.id}:contact":
+        # One that was made and that no list shows yet has its key in the ledger: the deal takes it from there.
+        if card.key == f"order:{order.id}:contact" and card.key not in states:
             actions.append(_new_contact(order, card, owner))
         company = companies.of(order, told)
-        if company and company.key == f"order:{order.id}:company":
+        if company and company.key == f"order:{order.id}:company" and company.key not in states:
             actions.append(_new_company(order, companies.name_in(told), owner))
         buyer = _Buyer(order, started.get(order.id), fields[order.id], told, owner, rota, card, company)
         creation = _new_deal(buyer, policy)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from dealsync.local_prefect import ROOT, LocalPrefect
+from dealsync.local_prefect import ROOT, FlowRun, LocalPrefect
 from dealsync.settings import load_environment
 from tests.accounts import WON, Accounts, simulated
 from tests.receiver.test_serve import receiving
@@ -54,9 +54,13 @@ def test_serve__a_payment_closes_its_deal_in_a_run_of_process_inbox(served: Loca
     custom = {"kommo_lead_id": str(lead_id)}
     order = accounts.control("orders", email="a.buyer@example.com", total=49000, custom_data=custom)
     until(lambda: accounts.lead(lead_id)["status_id"] == WON)
-    until(lambda: [run.state for run in served.flow_runs("process-inbox")] == ["Completed"])
-    (run,) = served.flow_runs("process-inbox")
-    assert {"dealsync", "order_created", f"order:{order['data']['id']}"} <= set(run.tags)
+    tags = {"dealsync", "order_created", f"order:{order['data']['id']}"}
+
+    def completed() -> list[FlowRun]:
+        return [r for r in served.flow_runs("process-inbox") if r.state == "Completed" and tags <= set(r.tags)]
+
+    until(lambda: len(completed()) == 1)
+    (run,) = completed()
     artifacts = served.artifacts(run.id)
     assert f"leads/detail/{lead_id}" in artifacts["report"]
 

@@ -166,3 +166,11 @@ def test_alarm__is_taken_back_whole_even_if_half_of_it_failed_before() -> None:
 
 
 LINK = (Link("17", 31, Tier.EXPLICIT, "a webhook named it"),)
+
+
+def test_won_never_paid__a_payment_in_test_mode_paid_for_nothing() -> None:
+    sold = deal(31, status_id=WON, fields={"order_id": "18"})
+    world = World(orders=(order(17), order(18, test_mode=True)), deals=(sold,), links=())
+    plan = make_plan(world.tables(), policy(), NOW)
+    assert plan.drift["won_never_paid"] == 1
+    assert any(action.key == "lead:31:flag:won-never-paid" for action in plan.actions)

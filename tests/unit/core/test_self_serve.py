@@ -127,3 +127,12 @@ def test_company__is_none_where_nobody_named_one_or_nobody_wants_one() -> None:
     assert planned(world).questions.company_names == frozenset()
     named = World((order(),), hints=(webhook(None, custom={"company": "Acme"}),))
     assert planned(named, company_key="").questions.company_names == frozenset()
+
+
+def test_contact__that_was_made_and_no_list_shows_yet_is_not_planned_again() -> None:
+    """Kommo's lists lag: the ledger knows the contact, and the deal takes it from there."""
+    world = World(orders=(order(),), states=(("order:17:contact", "applied"),))
+    plan = make_plan(world.tables(), policy(), NOW)
+    assert [action.kind for action in plan.actions if action.kind is Kind.CREATE_CONTACT] == []
+    (made,) = [action.change for action in plan.actions if isinstance(action.change, NewDeal)]
+    assert made.contact_key == "order:17:contact"
