@@ -26,8 +26,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
-        if timers and not self._ready:  # type: ignore[attr-defined]
-            self._now = max(self._now, min(timer.when() for timer in timers)) + TICK_S
+        # A cancelled timer is dropped before the wait: jumping to it would leave the next one to be waited for.
+        due = [timer.when() for timer in timers if not timer.cancelled()]
+        if due and not self._ready:  # type: ignore[attr-defined]
+            self._now = max(self._now, min(due)) + TICK_S
         super()._run_once()  # type: ignore[misc]
 
 
