@@ -16,7 +16,7 @@ from dealsync.core.facts import (
     fact_of_subscription,
     standing_of,
 )
-from dealsync.core.models import Deal, Invoice, Order, Subscription
+from dealsync.core.models import Deal, Invoice, Order, OrderStatus, Subscription
 from dealsync.core.plan import Action, Change, DealChange, Kind, Note, Refusal, Seen, Task
 from dealsync.core.policy import Policy
 
@@ -165,7 +165,7 @@ class Case:
             return (self.invoice.refunded_at if self.invoice.refunded.minor else None) or self.invoice.updated_at
         if self.subscription is not None:
             return self.subscription.updated_at
-        if self.order is not None and self.order.refunded.minor:
+        if self.order is not None and (self.order.refunded.minor or self.order.status is OrderStatus.FRAUDULENT):
             return self.order.refunded_at or self.order.updated_at
         return self.paid_at
 

@@ -211,3 +211,11 @@ def test_null__a_resumed_subscription_keeps_its_old_end_and_says_so() -> None:
     plan = make_plan(replace(world, subscriptions=(back,)).tables(), policy(), NOW)
     assert ("null_never_overwrites", "ends_at") in {(r.rule, r.part) for r in plan.refusals}
     assert not any("ends_at" in a.change.fields for a in plan.actions if isinstance(a.change, DealChange))
+
+
+def test_fraud__that_is_found_after_init_is_urgent_however_old_the_payment() -> None:
+    """A chargeback comes weeks after the payment; the payment's own time would hush it."""
+    paid_long_ago = order(status=OrderStatus.FRAUDULENT, created_at=NOW - timedelta(days=9), updated_at=NOW)
+    world = World(orders=(paid_long_ago,), deals=(deal(31, status_id=WON),), links=LINKED)
+    plan = make_plan(world.tables(), policy(notify_since=NOW - timedelta(hours=2)), NOW)
+    assert "order:17:fraud" in {action.key for action in plan.actions}
