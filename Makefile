@@ -48,7 +48,7 @@ lock:  ## Resolve pyproject.toml into requirements.lock again
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --group dev --universal \
-		--python-version 3.11 --generate-hashes --no-emit-index-url --quiet --output-file requirements.lock
+		--python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --quiet --output-file requirements.lock
 
 clean:  ## Remove .venv and caches
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

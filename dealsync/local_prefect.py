@@ -110,10 +110,17 @@ class LocalPrefect:
 
     def flow_runs(self, name: str) -> list[FlowRun]:
         """Return the runs of a deployment that began or are about to, in the order in which they began."""
+        return self._flow_runs(name, {"not_any_": ["SCHEDULED"]}, "START_TIME_ASC")
+
+    def planned_runs(self, name: str) -> list[FlowRun]:
+        """Return the runs of a deployment that wait for their time, the next one first."""
+        return self._flow_runs(name, {"any_": ["SCHEDULED"]}, "EXPECTED_START_TIME_ASC")
+
+    def _flow_runs(self, name: str, state_type: Mapping[str, Any], sort: str) -> list[FlowRun]:
         wanted = {
             "deployments": {"name": {"any_": [name]}},
-            "flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED"]}}},
-            "sort": "START_TIME_ASC",
+            "flow_runs": {"state": {"type": state_type}},
+            "sort": sort,
         }
         return [_flow_run(run) for run in self._ask("POST", "/flow_runs/filter", wanted)]
 

@@ -16,6 +16,7 @@ from dealsync.account import AccountView, find_field, find_pipeline, find_status
 from dealsync.apis.kommo import render
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.kommo.normalise import CustomField, Pipeline
+from dealsync.apis.lemonsqueezy.client import LemonSqueezy
 from dealsync.config import Config, NameOrId, parse_config
 from dealsync.core.mapping import FIELDS
 from dealsync.errors import ConfigError
@@ -109,11 +110,7 @@ async def set_up(environment: Environment, wishes: Wishes, choose: Choose) -> Se
                 _store_name(stores, further, "lemon_squeezy.stores")
             _ensure_writable(path)
             made, field_ids = await _make_fields(kommo, view.fields, config)
-            webhooks = list[str]()
-            if wishes.receiver_url:
-                ours = sorted({environment.lemon_squeezy_store_id, *config.lemon_squeezy.stores})
-                webhooks = await register_lemon_squeezy(lemon_squeezy, environment, ours, config.receiver.url)
-                webhooks += await register_kommo(kommo, environment, config.receiver.url)
+            webhooks = await _register(lemon_squeezy, kommo, environment, config) if wishes.receiver_url else []
     finally:
         await lemon_squeezy.close()
         await kommo.close()
@@ -129,6 +126,12 @@ async def set_up(environment: Environment, wishes: Wishes, choose: Choose) -> Se
         changed=_write(path, document) or bool(made),
         webhooks=tuple(webhooks),
     )
+
+
+async def _register(lemon_squeezy: LemonSqueezy, kommo: Kommo, environment: Environment, config: Config) -> list[str]:
+    ours, receiver = {environment.lemon_squeezy_store_id, *config.lemon_squeezy.stores}, config.receiver.url
+    lines = await register_lemon_squeezy(lemon_squeezy, environment, sorted(ours), receiver)
+    return lines + await register_kommo(kommo, environment, receiver)
 
 
 def _store_name(names: Mapping[str, str], store_id: str, setting: str) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
 
 LEAD_ID_KEY = "kommo_lead_id"
 """The key of a checkout's custom data under which the deal's id travels."""
@@ -18,6 +17,13 @@ class HintKind(StrEnum):
 
     EXPLICIT = "explicit"  # a verified webhook
     CLAIM = "claim"  # the buyer's visit to our claim link
+
+
+class Sender(StrEnum):
+    """Who sends a webhook."""
+
+    LEMON_SQUEEZY = "lemon_squeezy"
+    KOMMO = "kommo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class Event:
     store_id: str | None
     test_mode: bool
     custom: Mapping[str, str] = field(default_factory=dict, hash=False)
-    sender: Literal["lemon_squeezy", "kommo"] = "lemon_squeezy"
+    sender: Sender = Sender.LEMON_SQUEEZY
     object_created_at: datetime | None = None  # by the body
     object_updated_at: datetime | None = None  # the same; None if it tells none
 

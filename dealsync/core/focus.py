@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from dealsync.core.match import Matches
 from dealsync.core.models import Tier
-
-if TYPE_CHECKING:
-    from dealsync.core.match import Matches
-    from dealsync.core.plan import Plan
+from dealsync.core.plan import Plan
 
 NAMED = frozenset({Tier.EXPLICIT, Tier.LEDGER, Tier.CLAIM, Tier.PERSON})
 """Tiers that name their deal, whatever other deals and contacts there are."""

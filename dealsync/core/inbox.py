@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from dealsync.core.evidence import Event, lead_id_in
+from dealsync.core.evidence import Event, Sender, lead_id_in
 
 LS_ID = re.compile("[0-9A-Za-z][0-9A-Za-z-]{0,63}")
 """Digits, or a UUID: nothing else is asked for."""
@@ -96,7 +96,7 @@ def batch_size(attempts: int) -> int:
 
 def spoken_of(event: Event) -> Target | None:
     """Return what an event says to look at; None when that is nothing known."""
-    if event.sender == "kommo":
+    if event.sender is Sender.KOMMO:
         is_deal = event.object_type == "leads" and lead_id_in(event.object_id) is not None
         return Target(Sight.DEAL, event.object_id) if is_deal else None
     sight = _SIGHTS.get(event.object_type)
@@ -111,7 +111,7 @@ def reason_to_pass(event: Event, *, test_mode: bool, store_ids: frozenset[str]) 
     """Return why an event changes nothing; empty when what it speaks of is to be looked at."""
     if spoken_of(event) is None:
         return "speaks of no order, subscription, invoice or deal"
-    if event.sender == "kommo":
+    if event.sender is Sender.KOMMO:
         return ""
     if event.test_mode != test_mode:
         return f"is of {'test' if event.test_mode else 'live'} mode, and DEALSYNC_MODE is the other one"

@@ -9,17 +9,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, func, or_, select, update
 
-from dealsync.core.evidence import LEAD_ID_KEY, Event
+from dealsync.core.evidence import LEAD_ID_KEY, Event, Sender
 from dealsync.core.inbox import Failure, InboxItem, InboxState, batch_size, next_try
 from dealsync.errors import UnknownEvent
 from dealsync.ledger.tables import EventRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
-PAYMENTS = "lemon_squeezy"
 WAITING = EventRow.state == InboxState.WAITING.value
-_EVENT = [name for name in Event.__slots__ if name != "custom"]
+_EVENT = [name for name in Event.__slots__ if name not in ("custom", "sender")]
 _HANDLING = ("received_at", "state", "attempts", "next_try_at", "error", "result", "done_at")
-_COLUMNS = [table_of(EventRow).c[name] for name in (*_EVENT, "custom", *_HANDLING)]
+_COLUMNS = [table_of(EventRow).c[name] for name in (*_EVENT, "custom", "sender", *_HANDLING)]
 _COLUMNS.append((func.length(EventRow.body) > 0).label("has_body"))  # type: ignore[arg-type]
 
 
@@ -102,7 +101,7 @@ class Inbox:
             query = (
                 select(*_COLUMNS)
                 .where(*mine, EventRow.attempts == attempts)
-                .order_by(EventRow.sender != PAYMENTS, EventRow.received_at, EventRow.event_id)
+                .order_by(EventRow.sender != Sender.LEMON_SQUEEZY.value, EventRow.received_at, EventRow.event_id)
                 .limit(batch_size(attempts))
             )
             return [_item(row) for row in db.execute(query)]
@@ -158,8 +157,8 @@ class Inbox:
         with self._engine.connect() as db:
             rows = db.execute(select(*_COLUMNS).where(begins).order_by(EventRow.event_id).limit(2)).all()
         if len(rows) != 1 and not (rows and rows[0].event_id == beginning):
-            what = "Several events have ids" if rows else "No event in the inbox has an id"
-            raise UnknownEvent(f"{what} that begin with {beginning!r}. See: dealsync inbox list")
+            what = "Several events have ids that begin" if rows else "No event in the inbox has an id that begins"
+            raise UnknownEvent(f"{what} with {beginning!r}. See: dealsync inbox list")
         return _item(rows[0])
 
     def body(self, event_id: str) -> bytes:
@@ -210,6 +209,7 @@ def _row(arrival: Arrival) -> dict[str, Any]:
     return {
         **{name: getattr(event, name) for name in _EVENT},
         "custom": dict(event.custom),
+        "sender": event.sender.value,
         "lead_text": event.custom.get(LEAD_ID_KEY),
         "body": arrival.body,
         "received_at": arrival.received_at,
@@ -223,7 +223,7 @@ def _row(arrival: Arrival) -> dict[str, Any]:
 
 def _item(row: Any) -> InboxItem:
     return InboxItem(
-        event=Event(**{name: getattr(row, name) for name in _EVENT}, custom=row.custom),
+        event=Event(**{name: getattr(row, name) for name in _EVENT}, custom=row.custom, sender=Sender(row.sender)),
         received_at=row.received_at,
         state=InboxState(row.state),
         attempts=row.attempts,

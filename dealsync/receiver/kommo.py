@@ -17,11 +17,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from dealsync.apis.kommo.webhook import read_hook
+from dealsync.core.evidence import Sender
 from dealsync.errors import UnexpectedAnswer
 from dealsync.ledger.inbox import Arrival
 from dealsync.receiver.body import BadBody, raw_body
 from dealsync.receiver.intake import Intake, NotStored
-from dealsync.receiver.metrics import KOMMO, Metrics
+from dealsync.receiver.metrics import Metrics
 
 SALT_BYTES = 6
 
@@ -46,7 +47,7 @@ class KommoRoute:
 
     async def receive(self, request: Request) -> Response:
         """Answer 200 (stored), 400 (no such form), 404 (wrong token or account), 408, 413, 503 (send again)."""
-        with self._metrics.answering(KOMMO):
+        with self._metrics.answering(Sender.KOMMO):
             given = str(request.path_params["token"]).encode("utf-8", "replace")
             if not self._token or not hmac.compare_digest(given, self._token):
                 return self._refuse(404, "wrong token")
@@ -73,6 +74,6 @@ class KommoRoute:
             return PlainTextResponse("stored")
 
     def _refuse(self, status: int, reason: str, words: str = "") -> Response:
-        self._metrics.refused(KOMMO, reason)
+        self._metrics.refused(Sender.KOMMO, reason)
         # A stranger is told no more than that there is nothing here.
         return PlainTextResponse("not found" if status == 404 else words or reason, status_code=status)

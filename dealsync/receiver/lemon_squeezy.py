@@ -12,11 +12,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from dealsync.apis.lemonsqueezy.webhook import is_signed, read_event
+from dealsync.core.evidence import Sender
 from dealsync.errors import UnexpectedAnswer
 from dealsync.ledger.inbox import Arrival
 from dealsync.receiver.body import BadBody, raw_body
 from dealsync.receiver.intake import Intake, NotStored
-from dealsync.receiver.metrics import LEMON_SQUEEZY, Metrics
+from dealsync.receiver.metrics import Metrics
 
 SIGNATURE = "x-signature"
 
@@ -32,7 +33,7 @@ class WebhookRoute:
 
     async def receive(self, request: Request) -> Response:
         """Answer 200 (stored, now or before), 400 (no event), 401 (not signed), 408, 413 (too large), 503 (again)."""
-        with self._metrics.answering(LEMON_SQUEEZY):
+        with self._metrics.answering(Sender.LEMON_SQUEEZY):
             arrived_at = self._clock()
             try:
                 body = await raw_body(request)
@@ -52,5 +53,5 @@ class WebhookRoute:
             return PlainTextResponse("stored" if is_fresh else "stored before")
 
     def _refuse(self, status: int, reason: str, words: str = "") -> Response:
-        self._metrics.refused(LEMON_SQUEEZY, reason)
+        self._metrics.refused(Sender.LEMON_SQUEEZY, reason)
         return PlainTextResponse(words or reason, status_code=status)

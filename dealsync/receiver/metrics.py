@@ -8,10 +8,9 @@ from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from dealsync.core.evidence import Event
+from dealsync.core.evidence import Event, Sender
 from dealsync.ledger.inbox import Depth
 
-LEMON_SQUEEZY, KOMMO = "lemon_squeezy", "kommo"
 LONGEST_NAME = 40
 MOST_NAMES = 100
 """Event names that are counted apart: whoever holds the secret must not fill the memory with new ones."""
@@ -59,7 +58,7 @@ class Metrics:
         self._age = Gauge("dealsync_inbox_age_seconds", "Age of the oldest waiting event", registry=self.registry)
 
     @contextmanager
-    def answering(self, sender: str) -> Iterator[None]:
+    def answering(self, sender: Sender) -> Iterator[None]:
         """Measure how long an answer takes."""
         with self._answers.labels(sender).time():
             yield
@@ -69,10 +68,10 @@ class Metrics:
         self._received.labels(event.sender, self._name(event.event_name)).inc()
         if not is_fresh:
             self._duplicates.labels(event.sender).inc()
-        elif event.sender == LEMON_SQUEEZY and event.object_updated_at is not None:
+        elif event.sender is Sender.LEMON_SQUEEZY and event.object_updated_at is not None:
             self._acknowledged.observe(max(0.0, (now - event.object_updated_at).total_seconds()))
 
-    def refused(self, sender: str, reason: str) -> None:
+    def refused(self, sender: Sender, reason: str) -> None:
         """Count a request that was not taken in."""
         self._refused.labels(sender, reason).inc()
 

@@ -15,6 +15,7 @@ from prefect.flows import load_flow_from_entrypoint
 
 from dealsync.local_prefect import ROOT, LocalPrefect
 from tests.accounts import ATTENTION, WON, Accounts, simulated
+from tests.flows.test_hot_path import until
 
 ANN = {"name": "Ann Example", "email": "ann@example.com"}
 DECLARED = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
@@ -62,6 +63,13 @@ def test_flow_files__share_no_name_with_a_package() -> None:
     names = {path.stem for path in (ROOT / "flows").glob("*.py")} - {"__init__"}
     importable = {path.name for path in ROOT.iterdir() if path.is_dir()} | set(sys.stdlib_module_names)
     assert not names & (importable | {"httpx", "pandas", "prefect", "sqlalchemy"})
+
+
+def test_schedule__the_server_makes_runs_of_every_scheduled_deployment(served: LocalPrefect) -> None:
+    """A server whose scheduler fails looks well: what is triggered runs, and nothing ever comes by itself."""
+    wanted = {entry["name"] for entry in DECLARED["deployments"] if entry.get("schedules")}
+    assert {"reconcile", "deep-sweep", "process-inbox"} <= wanted
+    until(lambda: all(served.planned_runs(name) for name in wanted), within_s=90)
 
 
 def test_story__a_purchase_and_a_refund_go_through_the_deployed_flow(served: LocalPrefect, accounts: Accounts) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 
 from dealsync import apply, doubts, drain, run
+from dealsync.apis.lemonsqueezy.webhook import read_event
 from dealsync.core import inbox
 from dealsync.core.inbox import InboxState
 from dealsync.drained import Drained
 from dealsync.errors import EventsParked, RunFailed, Unreachable
-from dealsync.ledger.inbox import Chosen
+from dealsync.ledger.inbox import Arrival, Chosen
 from dealsync.ledger.runs import utc_now
 from dealsync.settings import build_store, load_environment
 from tests.accounts import ATTENTION, QUALIFIED, WON, Accounts
@@ -43,6 +45,16 @@ def pay_for(accounts: Accounts, lead_id: int | None, **changes: Any) -> str:
     return str(order["data"]["id"])
 
 
+def paid_deal(accounts: Accounts, hooks: Hooks) -> tuple[int, str]:
+    """An open deal that the mirror knows, and the order that pays it; the webhook of the order has just come in."""
+    lead_id = open_deal(accounts)
+    accounts.run()
+    hooks.sent()
+    order_id = pay_for(accounts, lead_id)
+    assert hooks.deliver() == [200]
+    return lead_id, order_id
+
+
 @pytest.fixture(autouse=True)
 def _no_lag(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doubts, "KOMMO_READ_LAG", timedelta(0))
@@ -54,11 +66,7 @@ def test_drain__an_empty_inbox_costs_no_request(accounts: Accounts) -> None:
 
 
 def test_drain__closes_the_deal_that_a_payment_names_with_four_requests(accounts: Accounts, hooks: Hooks) -> None:
-    lead_id = open_deal(accounts)
-    accounts.run()
-    hooks.sent()
-    order_id = pay_for(accounts, lead_id)
-    assert hooks.deliver() == [200]
+    lead_id, order_id = paid_deal(accounts, hooks)
     done = drained()
     done.raise_if_failed()
     assert accounts.lead(lead_id)["status_id"] == WON
@@ -173,13 +181,9 @@ def test_object__that_is_not_there_yet_is_waited_for(
     accounts: Accounts, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inbox, "RETRY_DELAYS", tuple(timedelta(seconds=s) for s in (0.3, 0.5, 30)))
-    lead_id = open_deal(accounts)
-    accounts.run()
-    hooks.sent()
-    order_id = pay_for(accounts, lead_id)
+    lead_id, order_id = paid_deal(accounts, hooks)
     fault = {"api": "lemonsqueezy", "method": "GET", "path": f"/v1/orders/{order_id}", "status": 404, "times": 2}
     accounts.control("faults", inject=fault)
-    hooks.deliver()
     done = drained()
     assert [event.state for event in done.events] == [WAITING, WAITING, DONE]
     assert accounts.lead(lead_id)["status_id"] == WON
@@ -189,13 +193,9 @@ def test_object__that_is_never_there_is_parked_with_its_reason_and_can_be_replay
     accounts: Accounts, hooks: Hooks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(inbox, "RETRY_DELAYS", (timedelta(0),))
-    lead_id = open_deal(accounts)
-    accounts.run()
-    hooks.sent()
-    order_id = pay_for(accounts, lead_id)
+    lead_id, order_id = paid_deal(accounts, hooks)
     fault = {"api": "lemonsqueezy", "method": "GET", "path": f"/v1/orders/{order_id}", "status": 404, "times": 2}
     accounts.control("faults", inject=fault)
-    hooks.deliver()
     done = drained()
     with pytest.raises(EventsParked, match=f"order:{order_id}: Lemon Squeezy does not know it"):
         done.raise_if_failed()
@@ -211,11 +211,7 @@ def test_outage__parks_nothing_and_is_made_up_for(
     accounts: Accounts, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inbox, "RETRY_DELAYS", (timedelta(0), timedelta(0)))
-    lead_id = open_deal(accounts)
-    accounts.run()
-    hooks.sent()
-    pay_for(accounts, lead_id)
-    hooks.deliver()
+    lead_id, _ = paid_deal(accounts, hooks)
     (item,) = hooks.items()
     path = f"/v1/orders/{item.event.object_id}"
     fault = {"api": "lemonsqueezy", "method": "GET", "path": path, "status": 503, "times": 12}
@@ -229,11 +225,7 @@ def test_outage__parks_nothing_and_is_made_up_for(
 
 
 def test_write__whose_answer_was_lost_is_looked_up_and_never_sent_twice(accounts: Accounts, hooks: Hooks) -> None:
-    lead_id = open_deal(accounts)
-    accounts.run()
-    hooks.sent()
-    pay_for(accounts, lead_id)
-    hooks.deliver()
+    lead_id, _ = paid_deal(accounts, hooks)
     accounts.inject("POST", "/leads/notes", how="apply_then_drop")
     done = drained()  # the second attempt comes after two seconds, in the same run
     assert [event.state for event in done.events] == [WAITING, DONE]
@@ -241,11 +233,7 @@ def test_write__whose_answer_was_lost_is_looked_up_and_never_sent_twice(accounts
 
 
 def test_write__that_is_refused_is_tried_again_with_its_event(accounts: Accounts, hooks: Hooks) -> None:
-    lead_id = open_deal(accounts)
-    accounts.run()
-    hooks.sent()
-    pay_for(accounts, lead_id)
-    hooks.deliver()
+    lead_id, _ = paid_deal(accounts, hooks)
     accounts.inject("PATCH", "/leads", status=400)
     done = drained()
     assert [event.state for event in done.events] == [WAITING, DONE]
@@ -254,11 +242,7 @@ def test_write__that_is_refused_is_tried_again_with_its_event(accounts: Accounts
 
 
 def test_kommo__tells_of_our_own_writes_and_nothing_follows(accounts: Accounts, hooks: Hooks) -> None:
-    lead_id = open_deal(accounts)
-    accounts.run()
-    hooks.sent()
-    pay_for(accounts, lead_id)
-    hooks.deliver()
+    paid_deal(accounts, hooks)
     drained()
     told = [one for one in accounts.simulator.world.deliveries.all() if one.sender == "kommo"]
     assert set(hooks.deliver(told)) == {200}
@@ -293,17 +277,18 @@ def test_kommo__tells_of_a_deleted_deal(accounts: Accounts, hooks: Hooks) -> Non
 
 
 def test_event__of_the_other_mode_is_passed_over_without_a_request(accounts: Accounts, hooks: Hooks) -> None:
+    lead_id = open_deal(accounts)
     accounts.run()
-    open_deal(accounts)
     hooks.sent()
-    pay_for(accounts, None, email=ANN["email"], test_mode=True)
-    events = hooks.sent()
-    if not events:  # a live webhook hears nothing of test orders
-        return
-    hooks.deliver(events)
+    order_id = pay_for(accounts, lead_id)
+    (delivery,) = hooks.sent()
+    event = replace(read_event(delivery.body), test_mode=True)
+    hooks.inbox.keep([Arrival(event, delivery.body, utc_now())])
     done = drained()
-    assert "mode" in done.events[0].handled.result
-    assert requests_of(done) == {}
+    (told,) = done.events
+    assert (told.item.about, told.state) == (f"order:{order_id}", DONE)
+    assert told.words == "is of test mode, and DEALSYNC_MODE is the other one"
+    assert (requests_of(done), accounts.lead(lead_id)["status_id"] == WON) == ({}, False)
 
 
 def test_named_events__are_handled_alone(accounts: Accounts, hooks: Hooks) -> None:
@@ -326,7 +311,7 @@ def test_unforeseen_failure__leaves_the_events_and_sets_the_bad_one_apart(
     lead_ids = [open_deal(accounts) for _ in range(3)]
     accounts.run()
     hooks.sent()
-    bad, *good = [pay_for(accounts, lead_id) for lead_id in lead_ids]
+    bad, *_ = [pay_for(accounts, lead_id) for lead_id in lead_ids]
     hooks.deliver()
     apply_really = apply.apply_actions
 
@@ -345,4 +330,3 @@ def test_unforeseen_failure__leaves_the_events_and_sets_the_bad_one_apart(
     assert [accounts.lead(i)["status_id"] == WON for i in lead_ids] == [False, True, True]
     (parked,) = hooks.items(PARKED)
     assert (parked.event.object_id, parked.error) == (bad, "an unforeseen ZeroDivisionError")
-    assert good

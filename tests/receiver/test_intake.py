@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,15 +12,7 @@ from sqlalchemy.exc import OperationalError
 from dealsync.ledger.inbox import Arrival, Chosen, Inbox
 from dealsync.receiver.intake import Intake, NotStored
 from tests.builders import NOW
-from tests.receiver.parts import database
 from tests.unit.core.test_inbox import event as an_event
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = database(tmp_path)
-    yield made
-    made.dispose()
 
 
 def arrival(event_id: str) -> Arrival:

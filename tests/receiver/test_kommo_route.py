@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,18 +13,9 @@ from dealsync.core.inbox import InboxState
 from dealsync.ledger.inbox import Chosen, Handled, Inbox
 from dealsync.ledger.runs import KOMMO_ACCOUNT, Runs
 from tests.builders import NOW
-from tests.receiver.parts import KOMMO, client, database, parts
+from tests.receiver.parts import KOMMO, client, parts
 
 MOVE = b"leads[status][0][id]=31&leads[status][0][status_id]=2&leads[status][0][old_status_id]=1&account[id]=77"
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = database(tmp_path)
-    try:
-        yield made
-    finally:
-        made.dispose()
 
 
 def bodies(engine: Engine) -> list[bytes]:

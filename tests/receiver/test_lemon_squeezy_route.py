@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
 from dealsync.ledger.inbox import Chosen, Inbox
-from tests.receiver.parts import LEMON_SQUEEZY, OLD_SECRET, client, database, order, parts, signed
+from tests.receiver.parts import LEMON_SQUEEZY, OLD_SECRET, client, order, parts, signed
 
 RECORDED = sorted((Path(__file__).parents[1] / "samples" / "lemon-squeezy" / "webhooks").rglob("*.json"))
 PURCHASE = [path.read_bytes() for path in RECORDED if path.parent.name == "eur-first-purchase"]
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = database(tmp_path)
-    try:
-        yield made
-    finally:
-        made.dispose()
 
 
 def bodies(engine: Engine) -> list[bytes]:

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import httpx
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
 from dealsync.core.inbox import Failure
 from dealsync.ledger.inbox import Handled, Inbox
 from tests.builders import NOW
-from tests.receiver.parts import KOMMO, LEMON_SQUEEZY, client, database, order, parts, signed
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = database(tmp_path)
-    yield made
-    made.dispose()
+from tests.receiver.parts import KOMMO, LEMON_SQUEEZY, client, order, parts, signed
 
 
 async def figures(http: httpx.AsyncClient) -> dict[tuple[str, ...], float]:

@@ -3,8 +3,7 @@
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -15,7 +14,6 @@ from sqlalchemy.exc import OperationalError
 
 from dealsync.config import ClaimSection
 from dealsync.core.claims import ClaimToken, claim_url
-from dealsync.ledger.database import open_database
 from dealsync.ledger.evidence import MOST_CLAIMS, Evidence
 from dealsync.receiver.app import Parts, make_app
 from dealsync.receiver.body import LARGEST_BODY
@@ -31,13 +29,6 @@ ORDER = json.dumps(
         "data": {"type": "orders", "id": "17", "attributes": {"store_id": 4101, "test_mode": False}},
     }
 ).encode()
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    opened = open_database(f"sqlite:///{tmp_path / 'dealsync.db'}")
-    yield opened
-    opened.dispose()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,19 +10,12 @@ from sqlalchemy import Engine, text
 from dealsync.ledger.inbox import Chosen, Inbox
 from dealsync.ledger.runs import KOMMO_ACCOUNT, Runs
 from dealsync.receiver.body import LARGEST_BODY
-from tests.receiver.parts import KOMMO, LEMON_SQUEEZY, OLD_SECRET, client, database, order, parts, signed
+from tests.receiver.parts import KOMMO, LEMON_SQUEEZY, OLD_SECRET, client, order, parts, signed
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 RECORDED = sorted((SAMPLES / "lemon-squeezy" / "webhooks").rglob("*.json"))
 MOVE = (SAMPLES / "kommo" / "webhook_in_leads_status.kommo.derived-form.txt").read_bytes().strip()
 TWO = b"leads[add][0][id]=31&leads[add][1][id]=32&account[id]=77"
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = database(tmp_path)
-    yield made
-    made.dispose()
 
 
 def stored(engine: Engine) -> list[tuple[str, bytes]]:

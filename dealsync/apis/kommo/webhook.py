@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 from dealsync.apis.border import storable
-from dealsync.core.evidence import Event
+from dealsync.core.evidence import Event, Sender
 from dealsync.errors import UnexpectedAnswer
 
 MOST_FIELDS, MOST_OBJECTS = 20_000, 1_000
@@ -72,7 +72,7 @@ def _event(event_id: str, salt: str, group: str, action: str, _number: int, valu
         store_id=None,
         test_mode=False,
         custom={name: values[name][:LONGEST_NAME] for name in TOLD if values.get(name)},
-        sender="kommo",
+        sender=Sender.KOMMO,
         object_created_at=_time(values.get("created_at") or values.get("date_create")),
         object_updated_at=updated_at,
     )

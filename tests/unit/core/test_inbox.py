@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dealsync.core.evidence import Event
+from dealsync.core.evidence import Event, Sender
 from dealsync.core.inbox import (
     LARGEST_BATCH,
     RETRY_DELAYS,
@@ -44,10 +44,10 @@ def event(object_type: str = "orders", object_id: str = "17", **changes: object)
         (event("subscriptions", "9"), "subscription:9"),
         (event("subscription-invoices", "44"), "invoice:44"),
         (event("license-keys", "5", order_id="17"), "order:17"),
-        (event("leads", "31", sender="kommo"), "lead:31"),
+        (event("leads", "31", sender=Sender.KOMMO), "lead:31"),
         (event("customers", "8"), "None"),
-        (event("contacts", "81", sender="kommo"), "None"),
-        (event("leads", "31; DROP", sender="kommo"), "None"),
+        (event("contacts", "81", sender=Sender.KOMMO), "None"),
+        (event("leads", "31; DROP", sender=Sender.KOMMO), "None"),
         (event("orders", "../users/me"), "None"),
         (event("orders", ""), "None"),
     ],
@@ -61,7 +61,7 @@ def test_event__says_what_to_look_at(given_event: Event, about: str) -> None:
     [
         (event(), ""),
         (event(store_id=None), ""),
-        (event("leads", "31", sender="kommo", store_id=None), ""),
+        (event("leads", "31", sender=Sender.KOMMO, store_id=None), ""),
         (event(test_mode=True), "is of test mode, and DEALSYNC_MODE is the other one"),
         (event(store_id="9999"), "is of store 9999, which is not watched"),
         (event("customers", "8"), "speaks of no order, subscription, invoice or deal"),
@@ -102,7 +102,7 @@ def test_batch__that_failed_is_halved_until_a_bad_event_is_alone() -> None:
     ],
 )
 def test_echo__is_what_the_mirror_knows_already(changes: dict[str, object], *, echo: bool) -> None:
-    told = event("leads", "31", **{"sender": "kommo", "event_name": "leads.update", **changes})
+    told = event("leads", "31", **{"sender": Sender.KOMMO, "event_name": "leads.update", **changes})
     assert is_echo(told, NOW, 142) is echo
     assert is_echo(told, None, None) is False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine, text
 
+from dealsync.core.evidence import Sender
 from dealsync.core.plan import Action, Kind, NewContact, Outcome, Plan, State
 from dealsync.ledger.erasure import erase_person
 from dealsync.ledger.inbox import Arrival, Inbox
@@ -31,7 +32,7 @@ def fill(engine: Engine) -> None:
     arrivals = [Arrival(event(event_id=name, custom=custom), BODY % mail.encode(), NOW) for name, mail in
                 (("w-1", ANN), ("w-2", BOB), ("w-3", ANN.lower()))]  # fmt: skip
     form = b"contacts%5Badd%5D=ann.example%40example.com"
-    inbox.keep([*arrivals, Arrival(event(event_id="w-4", sender="kommo"), form, NOW)])
+    inbox.keep([*arrivals, Arrival(event(event_id="w-4", sender=Sender.KOMMO), form, NOW)])
     mirror.keep_orders([order(17, user_email=ANN, user_name="Ann Example"), order(18, user_email=BOB, user_name="Bob")])
     mirror.keep_subscriptions([subscription(9, user_email=ANN)])
     mirror.keep_contacts([contact(81, ANN.lower()), contact(82, BOB)])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from dealsync.core.evidence import Sender
 from dealsync.core.inbox import LARGEST_BATCH, RETRY_DELAYS, Failure, InboxState, batch_size
 from dealsync.errors import UnknownEvent
 from dealsync.ledger.inbox import Arrival, Chosen, Handled, Inbox
@@ -28,7 +29,7 @@ def due_ids(inbox: Inbox, seconds: float = 10**6) -> list[str]:
 
 def test_inbox__gives_back_what_it_was_given(engine: Engine) -> None:
     inbox = Inbox(engine)
-    told = arrival(body=b'{"a":1}', custom={"kommo_lead_id": "31"}, object_updated_at=NOW, sender="lemon_squeezy")
+    told = arrival(body=b'{"a":1}', custom={"kommo_lead_id": "31"}, object_updated_at=NOW, sender=Sender.LEMON_SQUEEZY)
     assert inbox.keep([told]) == [True]
     (item,) = inbox.due(NOW)
     assert (item.event, item.received_at, item.state, item.attempts, item.has_body) == (
@@ -75,7 +76,7 @@ def test_inbox__gives_out_the_oldest_first_in_batches(engine: Engine) -> None:
 
 def test_inbox__gives_out_payments_before_what_kommo_tells(engine: Engine) -> None:
     inbox = Inbox(engine)
-    inbox.keep([arrival("echo", sender="kommo"), arrival("payment", 1), arrival("older", 0.5)])
+    inbox.keep([arrival("echo", sender=Sender.KOMMO), arrival("payment", 1), arrival("older", 0.5)])
     assert due_ids(inbox) == ["older", "payment", "echo"]
 
 
