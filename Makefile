@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The lock names everything, so nothing is resolved again: an older pip takes a package that others want with extras for
+# another one, and refuses it or installs a newer version beside the lock. `pip check` proves that nothing is missing.
 # One file of tests is never split: its servers are started once.
 TOGETHER := --numprocesses auto --dist loadfile
 
@@ -19,8 +21,10 @@ $(READY): requirements.lock pyproject.toml
 		{ echo "dealsync needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the locked packages into $(VENV) (once; about a minute) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps --require-hashes \
+		-r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@found=$$($(BIN)/python -m pip check --disable-pip-version-check) || { echo "$$found"; exit 1; }
 	@touch $@
 
 demo: $(READY)  ## Run the main job on embedded defaults (KEEP=1 keeps the Prefect UI open)
@@ -48,7 +52,7 @@ lock:  ## Resolve pyproject.toml into requirements.lock again
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --group dev --universal \
-		--python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --quiet --output-file requirements.lock
+		--python-version 3.11 --generate-hashes --no-emit-index-url --quiet --output-file requirements.lock
 
 clean:  ## Remove .venv and caches
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
