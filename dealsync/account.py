@@ -14,11 +14,12 @@ from pydantic import TypeAdapter
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.kommo.normalise import Account, CustomField, Pipeline, Status, User
 from dealsync.config import Config, FunnelSection, NameOrId, ProductSection, RotaEntry
+from dealsync.core.asking import WORDS
 from dealsync.core.deadlines import Deadline
-from dealsync.core.mapping import FIELDS
+from dealsync.core.mapping import FIELDS, other_field
 from dealsync.core.models import minor_digits
 from dealsync.core.owners import Absences, Owners, RotaUser
-from dealsync.core.policy import Funnel, Policy
+from dealsync.core.policy import CheckoutPolicy, Funnel, Policy, VariantRule
 from dealsync.core.products import ProductRule
 from dealsync.core.texts import Texts
 from dealsync.errors import ConfigError
@@ -50,8 +51,12 @@ class Directory:
 
     @property
     def field_keys(self) -> dict[int, str]:
-        """The keys of the LS fields by field id."""
-        return {field_id: key for key, field_id in self.field_ids.items()}
+        """The keys of the LS fields by field id, and of the others that checkouts are made from."""
+        others = self.policy.checkout.field_ids
+        return {
+            **{field_id: other_field(field_id) for field_id in others},
+            **{field_id: key for key, field_id in self.field_ids.items()},
+        }
 
 
 _VIEW = TypeAdapter(AccountView)
@@ -125,8 +130,80 @@ def resolve(settings: Settings, view: AccountView) -> Directory:
         deadline=Deadline(config.tasks.due_days, config.tasks.due_hour, find_zone(view.account.time_zone, config)),
         task_type_id=config.tasks.type,
         active_users=frozenset(user.user_id for user in view.users if user.is_active),
+        checkout=find_checkout(view.fields, [pipeline for _, pipeline in watched], settings, store_ids, field_ids),
     )
     return Directory(policy, field_ids, view.account.subdomain)
+
+
+def find_checkout(
+    fields: Sequence[CustomField],
+    watched: Sequence[Pipeline],
+    settings: Settings,
+    store_ids: Collection[str],
+    field_ids: Mapping[str, int],
+) -> CheckoutPolicy:
+    """Return what checkouts are made of. Raises ConfigError for stores, pipelines and fields that are not there."""
+    section, own = settings.config.checkout, settings.environment.lemon_squeezy_store_id
+
+    def field_id(wanted: NameOrId | None, key: str) -> int | None:
+        return None if wanted is None else _other_field(fields, wanted, f"checkout.{key}", field_ids)
+
+    rules = []
+    for number, rule in enumerate(section.variants):
+        key = f"checkout.variants.{number}"
+        store_id = _watched_store(rule.store or own, f"{key}.store", store_ids)
+        pipeline = None if rule.pipeline is None else _watched(watched, rule.pipeline, f"{key}.pipeline")
+        rules.append(
+            VariantRule(
+                store_id=store_id,
+                variant_id=rule.variant,
+                pipeline_id=pipeline.pipeline_id if pipeline else None,
+                tag=rule.tag,
+                field_id=field_id(rule.field, f"variants.{number}.field"),
+                value=rule.value,
+            )
+        )
+    custom: dict[str, int | str] = {}
+    for name, source in section.custom.items():
+        is_word = isinstance(source, str) and source in WORDS
+        custom[name] = source if is_word else field_id(source, f"custom.{name}") or 0
+    return CheckoutPolicy(
+        store_id=own,
+        variant_id=settings.environment.lemon_squeezy_variant_id,
+        rules=tuple(rules),
+        custom_price=section.custom_price,
+        sells_without_price=section.allow_zero_price,
+        quantity_field=field_id(section.quantity_field, "quantity_field"),
+        discount_field=field_id(section.discount_field, "discount_field"),
+        custom=custom,
+        expires=timedelta(days=section.expires_days) or None,
+        when_expired=section.when_expired,
+        remind_after=timedelta(days=section.remind_after_days) or None,
+        remind_by=section.remind_by,
+        mails=settings.config.email.to_client,
+        company=settings.config.email.company,
+        html=settings.config.email.html(),
+    )
+
+
+def _watched_store(store_id: str, key: str, store_ids: Collection[str]) -> str:
+    if store_id not in store_ids:
+        raise ConfigError(
+            f"dealsync.toml: {key} = {store_id} is not watched; those that are: {', '.join(sorted(store_ids))}. "
+            "Add it to lemon_squeezy.stores"
+        )
+    return store_id
+
+
+def _other_field(fields: Sequence[CustomField], wanted: NameOrId, key: str, field_ids: Mapping[str, int]) -> int:
+    """A field of deals that is not one of ours."""
+    found = find_field(fields, wanted)
+    if found is None:
+        known = ", ".join(f"{f.name} ({f.field_id})" for f in fields if f.field_id not in field_ids.values()) or "none"
+        raise ConfigError(f"dealsync.toml: {key} = {wanted!r} names no field of Kommo's deals, which have: {known}")
+    if found in field_ids.values():
+        raise ConfigError(f"dealsync.toml: {key} = {wanted!r} is a field that dealsync fills itself; name another one")
+    return found
 
 
 def find_zone(account_zone: str, config: Config) -> str:
@@ -177,11 +254,8 @@ def find_products(watched: Sequence[Pipeline], config: Config, store_ids: Collec
 
 
 def _product(section: ProductSection, key: str, watched: Sequence[Pipeline], store_ids: Collection[str]) -> ProductRule:
-    if section.store and section.store not in store_ids:
-        raise ConfigError(
-            f"dealsync.toml: {key}.store = {section.store} is not watched; those that are: "
-            f"{', '.join(sorted(store_ids))}. Add it to lemon_squeezy.stores"
-        )
+    if section.store:
+        _watched_store(section.store, f"{key}.store", store_ids)
     pipeline = None if section.pipeline is None else _watched(watched, section.pipeline, f"{key}.pipeline")
     attention = None
     if pipeline is not None and section.attention_status is not None:

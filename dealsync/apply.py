@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from dealsync.apis.kommo import render
+from dealsync.checkouts import open_checkouts
 from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_REFUSED_BATCH_WRITES_NOTHING
 from dealsync.core.batches import batches
 from dealsync.core.models import Contact, Deal, normal_email, normal_name
@@ -34,6 +35,7 @@ from dealsync.core.plan import (
 from dealsync.doubts import is_of_an_order, look_up, new_deal_link
 from dealsync.errors import ApiError, Banned, Rejected, Unauthorized, Unreachable
 from dealsync.ledger.runs import utc_now
+from dealsync.mailing import send_letters
 from dealsync.run import Run
 
 
@@ -71,10 +73,12 @@ Call = Callable[[Sequence[Parcel]], Awaitable[Results]]
 async def apply_actions(run: Run, actions: Sequence[Action]) -> list[Outcome]:
     """Send actions that the journal has recorded, and record what became of each.
 
-    Companies and contacts come before the deals that need them, deals before their notes and tasks. Raises Banned,
-    Unauthorized and RunInProgress: what was not sent by then stays planned.
+    Checkouts come first, their links are another plan's. Companies and contacts come before the deals that need them,
+    deals before their notes and tasks. Raises Banned, Unauthorized and RunInProgress: what was not sent by then stays
+    planned.
     """
-    outcomes = await _create_companies(run, actions)
+    outcomes = await open_checkouts(run, actions)
+    outcomes += await _create_companies(run, actions)
     outcomes += await _create_contacts(run, actions)
     outcomes += await _create_deals(run, actions)
     lead_ids = {o.key: o.lead_id for o in outcomes if o.lead_id}
@@ -82,6 +86,7 @@ async def apply_actions(run: Run, actions: Sequence[Action]) -> list[Outcome]:
     outcomes += await _write(run, actions, Kind.NOTE, lead_ids)
     outcomes += await _write(run, actions, Kind.TASK, lead_ids)
     outcomes += await _update_tasks(run, actions)
+    outcomes += await send_letters(run, actions)
     return outcomes
 
 

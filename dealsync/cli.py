@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from dealsync import cli_inbox, cli_reviews
+from dealsync import cli_checkouts, cli_inbox, cli_reviews
 from dealsync.errors import ConfigError, DealsyncError
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ app.add_typer(cli_reviews.app, name="reviews")
 app.add_typer(cli_inbox.app, name="inbox")
 app.command()(cli_inbox.drain)
 app.command()(cli_inbox.forget)
+app.command()(cli_checkouts.checkouts)
+app.command()(cli_checkouts.bounce)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 ExitCode = Annotated[bool, typer.Option("--exit-code", help="Exit with 2 when deals are out of step.")]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import tomllib
 from datetime import UTC, date, datetime
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from babel import Locale, UnknownLocaleError
+from email_validator import EmailNotValidError, validate_email
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -23,8 +25,12 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from dealsync.core.asking import WORDS
 from dealsync.core.assumptions import KOMMO_WRITE_BATCH
+from dealsync.core.evidence import CHECKOUT_KEY, LEAD_ID_KEY
+from dealsync.core.letters import fault_of_page
 from dealsync.core.owners import Strategy
+from dealsync.core.policy import Reminder, WhenExpired
 from dealsync.core.products import check_name
 from dealsync.core.texts import fault_of, words
 from dealsync.errors import ConfigError
@@ -195,10 +201,23 @@ class PolicySection(_Section):
         return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
 
 
-class CheckoutSection(_Section):
-    """Checkout links."""
+class VariantSection(_Section):
+    """What is sold to deals of a pipeline, with a tag, or with a value in a field; the first that fits."""
 
-    custom_price: Literal[False] = False
+    variant: LsId
+    store: LsId = ""
+    pipeline: NameOrId | None = None
+    tag: Annotated[str, StringConstraints(strip_whitespace=True)] = ""
+    field: NameOrId | None = None
+    value: Annotated[str, StringConstraints(strip_whitespace=True)] = ""
+
+    @model_validator(mode="after")
+    def _says_when(self) -> VariantSection:
+        if (self.field is None) != (not self.value):
+            raise ValueError("field and value need each other: what must a field of the deal hold?")
+        if self.pipeline is None and not self.tag and self.field is None:
+            raise ValueError("names none of pipeline, tag, field; for all deals set LEMON_SQUEEZY_VARIANT_ID")
+        return self
 
 
 Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
@@ -218,6 +237,74 @@ def _is_origin(value: str) -> str:
 
 Link = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_is_link)]
 Origin = Annotated[Link, AfterValidator(_is_origin)]
+
+
+class CheckoutSection(_Section):
+    """Checkout links for deals in the invoice stage."""
+
+    custom_price: bool = False  # charge the deal's price instead of the variant's
+    allow_zero_price: bool = False  # deals without a price get a checkout, too; not with custom_price
+    variants: list[VariantSection] = Field(default_factory=list)
+    quantity_field: NameOrId | None = None  # of deals
+    discount_field: NameOrId | None = None  # of deals; holds a discount code of the store
+    custom: dict[str, NameOrId] = Field(default_factory=dict)  # key of the custom data -> field of deals, or a word
+    expires_days: Annotated[float, Field(ge=0, le=3650)] = 0  # 0: never
+    when_expired: WhenExpired = WhenExpired.TASK
+    redirect_url: Link = ""  # after the payment, where the receiver has no address
+    remind_after_days: Annotated[float, Field(ge=0, le=3650)] = 0  # 0: nobody is reminded
+    remind_by: Reminder = Reminder.TASK
+
+    @field_validator("custom")
+    @classmethod
+    def _can_travel(cls, value: dict[str, NameOrId]) -> dict[str, NameOrId]:
+        for key, source in value.items():
+            if key in (LEAD_ID_KEY, CHECKOUT_KEY) or not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", key):
+                raise ValueError(f"has the key {key!r}; keys are letters, digits, _ and -, and not dealsync's own")
+            if isinstance(source, str) and source.startswith("@") and source not in WORDS:
+                raise ValueError(f"has {source!r}; the words are {', '.join(WORDS)}, anything else names a field")
+        return value
+
+
+def _is_sender(value: str) -> str:
+    if not value:
+        return value
+    try:
+        validate_email(parseaddr(value)[1], check_deliverability=False, test_environment=True)
+    except EmailNotValidError as error:
+        raise ValueError("is no sender, such as Acme <billing@acme.com>") from error
+    return value
+
+
+Sender = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_is_sender)]
+
+
+class EmailSection(_Section):
+    """E-mails to clients with their checkout links."""
+
+    to_client: bool = False
+    sender: Sender = ""  # Acme <billing@acme.com>
+    reply_to: Sender = ""
+    company: str = ""  # as it signs them
+    html_file: str = ""  # Jinja2 template of a page of the account's own
+
+    @model_validator(mode="after")
+    def _has_a_sender(self) -> EmailSection:
+        if self.to_client and not self.sender:
+            raise ValueError("to_client needs sender: who are the e-mails from?")
+        return self
+
+    def html(self) -> str:
+        """Return the page of the account's own, or nothing. Raises ConfigError naming the file."""
+        if not self.html_file.strip():
+            return ""
+        path = Path(self.html_file)
+        try:
+            page = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}, which email.html_file names, cannot be read") from error
+        if fault := fault_of_page(page):
+            raise ConfigError(f"{path} {fault}. It is given blocks, url, button and language")
+        return page
 
 
 class ReceiverSection(_Section):
@@ -314,6 +401,7 @@ class Config(_Section):
     self_serve: SelfServeSection = SelfServeSection()
     matching: MatchingSection = MatchingSection()
     checkout: CheckoutSection = CheckoutSection()
+    email: EmailSection = EmailSection()
     policy: PolicySection = PolicySection()
     limits: LimitsSection = LimitsSection()
     texts: TextsSection = TextsSection()

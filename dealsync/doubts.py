@@ -1,7 +1,8 @@
 """Actions whose answer was lost: settled by reading, before anything is sent again.
 
-Notes and tasks end in a short reference, new deals carry the order id, new contacts the e-mail; a change of a deal
-is there or is not. What is found counts as applied, what is not (after the lag) as failed, to be planned anew.
+Notes and tasks end in a short reference, new deals carry the order id, new contacts the e-mail, a checkout its deal's
+id and what it was opened for; a change of a deal is there or is not. What is found counts as applied, what is not
+(after the lag) as failed, to be planned anew.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import datetime
 
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.kommo.normalise import Written
+from dealsync.checkouts import find_opened
 from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_READ_LAG
 from dealsync.core.models import Deal, Link, Tier, normal_email, normal_name
 from dealsync.core.plan import Action, DealChange, Doubt, Kind, NewCompany, NewContact, NewDeal, Outcome, Seen, State
@@ -21,6 +23,7 @@ from dealsync.ledger.runs import utc_now
 from dealsync.run import Run
 
 OF_TASKS = (Kind.CHANGE_TASK, Kind.COMPLETE)
+LETTER_LOST = "the mail server's answer was lost: it may have been sent, and is not sent again"
 NOT_FOUND = "the answer was lost, and reading Kommo shows that it did not happen"
 
 
@@ -49,12 +52,14 @@ async def look_up(run: Run, doubts: Sequence[Doubt]) -> Settled:
     actions = [d.action for d in doubts]
     since = min((d.sent_at for d in doubts), default=utc_now()) - CLOCK_SKEW
     outcomes = [
+        *await find_opened(run, _of(actions, Kind.CHECKOUT), since),
         *await _companies(run, _of(actions, Kind.CREATE_COMPANY), since),
         *await _contacts(run.kommo, _of(actions, Kind.CREATE_CONTACT), since),
         *await _new_deals(run, [a for a in actions if a.lead_id is None and _makes_deal(a)], since),
         *await _changes(run, [a for a in actions if a.lead_id is not None and isinstance(a.change, DealChange)]),
         *await _texts(_of(actions, Kind.NOTE), run.kommo.notes_of),
         *await _texts(_of(actions, Kind.TASK), run.kommo.tasks_of),
+        *(_lost_letter(a) for a in _of(actions, Kind.EMAIL)),
         # Changed, ticked off, or not: the next run looks, and does it if need be.
         *(_outcome(a, result_id=None, lead_id=a.lead_id) for a in actions if a.kind in OF_TASKS),
         *await _loose_tasks(run.kommo, _of(actions, Kind.TASK), since),
@@ -182,6 +187,11 @@ async def _loose_tasks(kommo: Kommo, actions: Sequence[Action], since: datetime)
     loose = [a for a in actions if a.lead_id is None]
     written = await kommo.newest_tasks(since=since) if loose else []
     return [_outcome(action, result_id=_find(action, written)) for action in loose]
+
+
+def _lost_letter(action: Action) -> Outcome:
+    """Nobody can look into the client's mailbox, and a second e-mail is worse than a person's question."""
+    return Outcome(action.key, State.APPLIED, action.lead_id, error=LETTER_LOST, is_refused=True)
 
 
 def _find(action: Action, written: Iterable[Written]) -> int | None:

@@ -17,6 +17,7 @@ from dealsync.core.plan import Action, Outcome, Plan, State
 from dealsync.doubts import settle_doubts
 from dealsync.drained import Drained, Processed, Waiting
 from dealsync.errors import DealsyncError
+from dealsync.issuing import issue_checkouts, waiting_among
 from dealsync.ledger.inbox import Handled, Inbox
 from dealsync.ledger.runs import utc_now
 from dealsync.look import Looked, look
@@ -67,6 +68,7 @@ class Batches:
 async def drain(*, event_ids: Collection[str] = (), progress: Progress = print) -> Drained:
     """Handle the events that wait, or those named of them. An empty inbox costs no request.
 
+    Deals that came into the invoice stage get their checkouts afterwards, when payments need not wait for the lock.
     Raises any DealsyncError; the events of the batch that met it wait for another attempt.
     """
     settings, drained = load_settings(), Drained()
@@ -83,6 +85,8 @@ async def drain(*, event_ids: Collection[str] = (), progress: Progress = print) 
                 outcomes = await apply_actions(one, record_intent(one, plan))
                 close(one, drained, batch, looked, plan, outcomes)
         tidy(run)
+    if drained.invoiced:
+        drained.issued = await issue_checkouts(lead_ids=drained.invoiced, progress=progress)
     return drained
 
 
@@ -136,6 +140,7 @@ def close(
         if event.is_parked:
             _alert([event.event_id], event.words)
     drained.add(make_report(run, plan, outcomes), events)
+    drained.invoiced |= waiting_among(run, looked.focus.lead_ids)
 
 
 def _alert(parked: Sequence[str], reason: str) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from dealsync.core.inbox import InboxItem, InboxState, tags_of
 from dealsync.errors import EventsParked
+from dealsync.issued import Issued
 from dealsync.ledger.inbox import Handled
 from dealsync.report import MARKDOWN_ROWS, Report, cell, together
 
@@ -71,6 +72,8 @@ class Drained:
 
     report: Report | None = None
     events: list[Processed] = field(default_factory=list)
+    invoiced: set[int] = field(default_factory=set)  # deals that Kommo told of and that wait for payment
+    issued: Issued | None = None  # their checkouts
 
     def add(self, report: Report, events: Sequence[Processed]) -> None:
         """Add what one batch led to."""
@@ -91,6 +94,7 @@ class Drained:
         parts = [self.report.headline().partition(": ")[2]]
         parts += [f"{again} to be tried again"] if again else []
         parts += [f"{len(self.parked)} parked"] if self.parked else []
+        parts += [self.issued.headline().lower()] if self.issued is not None else []
         return f"{len(latest)} event{'s' * (len(latest) != 1)}: {', '.join(parts)}"
 
     def tags(self) -> list[str]:
@@ -113,6 +117,8 @@ class Drained:
         """Raise RunFailed for what was not written, EventsParked for events that were given up."""
         if self.report is not None:
             self.report.raise_if_failed()
+        if self.issued is not None:
+            self.issued.raise_if_failed()
         if self.parked:
             first = self.parked[0]
             raise EventsParked(

@@ -62,6 +62,22 @@ class RunFailed(DealsyncError):
     """The run went through, but some records could not be written. The report names each of them."""
 
 
+class MailError(DealsyncError):
+    """An e-mail was not delivered to the mail server as it should be. No address is named."""
+
+
+class MailRefused(MailError):
+    """The server will not take it, now or later. Correct the address; the same again is refused again."""
+
+
+class MailNotSent(MailError):
+    """It was surely not sent: no connection, no permission, or the server puts it off. Send it again later."""
+
+
+class MailLost(MailError):
+    """The connection broke after the e-mail was handed over. It may have been sent: never send it again blindly."""
+
+
 class DemoError(DealsyncError):
     """A part of the demo did not start or did not answer."""
 

@@ -230,6 +230,17 @@ async def read_deals(run: Run, lead_ids: AbstractSet[int]) -> None:
         mirror.mark_deals_deleted(lead_ids - deals.keys())
 
 
+async def read_contacts(run: Run, contact_ids: AbstractSet[int]) -> None:
+    """Read contacts by id. One that is not there keeps what was seen of it, until a walk over all of them misses it."""
+    run.store.mirror.keep_contacts(list((await run.kommo.contacts_by_id(contact_ids)).values()))
+    run.contacts_read |= contact_ids
+
+
+async def read_checkouts(run: Run, store_id: str) -> None:
+    """Read the checkouts of a store that are new: one may be there of which this database knows nothing."""
+    await _walk_checkouts(run, Reach(), store_id)
+
+
 async def read_merges(run: Run, gone: AbstractSet[int]) -> None:
     """Look for the deals that took in those that are gone, among the merges since they were last looked for."""
     mark = run.store.runs.watermark(MERGES)

@@ -31,11 +31,13 @@ KIND_WORDS = {
     "fields": "deals with LS fields filled",
     "tag": "deals tagged",
     "untag": "tags taken off",
+    "checkout": "checkouts opened",
     "create-company": "companies created",
     "create-contact": "contacts created",
     "create-deal": "deals created",
     "note": "notes written",
     "task": "tasks set",
+    "email": "e-mails sent",
     "change-task": "tasks made urgent",
     "complete": "tasks ticked off",
 }

@@ -45,6 +45,7 @@ class Run:
         self.progress = progress
         self.remarks: list[str] = []  # what a person should know, a sentence each
         self.deals_read: set[int] = set()  # in this run, without a filter or by id: these readings do not lag
+        self.contacts_read: set[int] = set()  # likewise
         self.merges_sought: set[int] = set()  # deals that are gone, looked for among the merges of this run
         self.customers_read: set[str] = set()
         self.companies_sought: set[str] = set()

@@ -30,6 +30,7 @@ from dealsync.config import Config, load_config, words_of
 from dealsync.core.assumptions import KOMMO_MOST_IN_A_SECOND
 from dealsync.errors import ConfigError
 from dealsync.ledger.accounts import Accounts
+from dealsync.ledger.awaiting import Awaited
 from dealsync.ledger.blocks import Blocks
 from dealsync.ledger.database import open_database
 from dealsync.ledger.evidence import Evidence
@@ -41,6 +42,7 @@ from dealsync.ledger.reviews import Reviews
 from dealsync.ledger.runs import Runs
 from dealsync.ledger.slots import SharedSlots, limit_name, open_machine
 from dealsync.ledger.tokens import Tokens
+from dealsync.mail.send import Postman
 
 
 class Environment(BaseSettings):
@@ -52,6 +54,9 @@ class Environment(BaseSettings):
 
     lemon_squeezy_api_key: SecretStr
     lemon_squeezy_store_id: str = Field(validation_alias=AliasChoices("lemon_squeezy_store_id", "ls_store_id"))
+    lemon_squeezy_variant_id: str = Field(
+        "", validation_alias=AliasChoices("lemon_squeezy_variant_id", "ls_variant_id")
+    )
     lemon_squeezy_webhook_secret: SecretStr = Field(
         SecretStr(""), validation_alias=AliasChoices("lemon_squeezy_webhook_secret", "ls_webhook_secret")
     )
@@ -66,6 +71,11 @@ class Environment(BaseSettings):
     kommo_api_url: str = ""
     kommo_webhook_token: SecretStr = SecretStr("")
     kommo_requests_per_second: Annotated[float, Field(gt=0, le=7)] = 6
+    smtp_host: str = ""
+    smtp_port: Annotated[int, Field(ge=1, le=65535)] = 587
+    smtp_user: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
     prefect_api_url: str = ""
     prefect_api_auth_string: SecretStr = SecretStr("")
     dealsync_database_url: SecretStr = SecretStr("sqlite:///dealsync.db")
@@ -77,6 +87,13 @@ class Environment(BaseSettings):
     @classmethod
     def _trimmed(cls, value: str) -> str:
         return value.strip()
+
+    @field_validator("lemon_squeezy_variant_id")
+    @classmethod
+    def _is_an_id(cls, value: str) -> str:
+        if not re.fullmatch(r"[0-9]*", value := value.strip()):
+            raise ValueError("is not an id of a variant, such as 149091")
+        return value
 
     @field_validator("kommo_domain")
     @classmethod
@@ -164,6 +181,7 @@ class Store:
     findings: Findings
     inbox: Inbox
     accounts: Accounts
+    awaited: Awaited
 
     def close(self) -> None:
         """Close the connections that are open; a process that lives on must not pile them up, run after run."""
@@ -203,7 +221,10 @@ class Limits:
 def load_settings() -> Settings:
     """Return environment and configuration. Raises ConfigError naming every setting that is missing or wrong."""
     environment = load_environment()
-    return Settings(environment, load_config(environment.dealsync_config))
+    config = load_config(environment.dealsync_config)
+    if config.email.to_client and not environment.smtp_host.strip():
+        raise ConfigError("email.to_client needs SMTP_HOST: which mail server takes the e-mails?")
+    return Settings(environment, config)
 
 
 def load_environment() -> Environment:
@@ -233,6 +254,7 @@ def build_store(environment: Environment) -> Store:
         Findings(engine),
         Inbox(engine),
         Accounts(engine),
+        Awaited(engine),
     )
 
 
@@ -259,6 +281,17 @@ def build_kommo(environment: Environment, store: Store, *, urgent: bool = False)
         urgent=urgent,
     )
     return Kommo(origin=origin, auth=_kommo_auth(environment, store, pace), pace=pace)
+
+
+def build_postman(environment: Environment) -> Postman:
+    """Return whoever takes e-mails to the mail server."""
+    return Postman(
+        host=environment.smtp_host.strip(),
+        port=environment.smtp_port,
+        user=environment.smtp_user,
+        password=environment.smtp_password.get_secret_value(),
+        security=environment.smtp_security,
+    )
 
 
 def _kommo_auth(environment: Environment, store: Store, pace: Pace) -> Auth:

@@ -13,6 +13,7 @@ from rich.table import Table
 from dealsync.addresses import deal_url, order_url
 from dealsync.core.inbox import InboxItem, InboxState
 from dealsync.drained import Drained
+from dealsync.issued import WORDS, Issued
 from dealsync.ledger.reviews import ReviewItem, ReviewState
 from dealsync.report import DRIFT_WORDS, Report
 from dealsync.reviewing import decision_words
@@ -54,6 +55,24 @@ def print_drained(done: Drained) -> None:
         console.print(done.headline())
     else:
         print_report(done.report)
+    if done.issued is not None:
+        print_issued(done.issued)
+
+
+def print_issued(issued: Issued) -> None:
+    """Print how the deals that wait for payment stand, each with its link."""
+    console = Console(highlight=False)
+    console.print(issued.headline(), style="bold")
+    for verdict in sorted(issued.verdicts.values(), key=lambda v: v.lead_id):
+        console.print(f"deal {verdict.lead_id}  {WORDS[issued.state_of(verdict)]}", soft_wrap=True)
+        for line in filter(None, (verdict.words, verdict.url)):
+            console.print(f"  {line}", style="dim", soft_wrap=True)
+    for refusal in issued.refusals:
+        console.print(f"Left alone: deal {refusal.lead_id}: {refusal.reason} ({refusal.rule})", soft_wrap=True)
+    for outcome in issued.troubled[:ROWS]:
+        console.print(f"Not done: {outcome.key}: {outcome.error or outcome.state}", style="red", soft_wrap=True)
+    for remark in issued.remarks:
+        console.print(remark)
 
 
 def print_inbox(items: Sequence[InboxItem]) -> None:

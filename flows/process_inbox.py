@@ -11,6 +11,7 @@ from dealsync.drain import LONGEST, Batches, kept, open_drain, tidy, waiting
 from dealsync.drained import Drained
 from dealsync.errors import RunInProgress
 from dealsync.settings import load_settings
+from flows.issue_checkouts import issue_soon
 from tasks.apply import apply_plan
 from tasks.inbox import close_events, look_at, publish_drain, tag_run
 from tasks.plan import compare
@@ -53,5 +54,6 @@ async def process_inbox(events: list[str] | None = None) -> State[str]:
     finally:
         await publish_drain(drained)
         await tag_run(flow_run, drained.tags())
+    await issue_soon(drained.invoiced)
     drained.raise_if_failed()
     return Completed(message=f"{drained.headline()}{late and f'. {late}'}")

@@ -29,7 +29,28 @@ class AlarmKind:
     escalated: str = ""  # the task's text once it is urgent
 
 
+def _no_checkout(name: str) -> AlarmKind:
+    return AlarmKind(task=f"task_{name}", tag="ls:no-checkout", result="done_flag")
+
+
+CHECKOUT_ALARMS: Mapping[str, AlarmKind] = {
+    "flag:no-contact": _no_checkout("no_contact"),
+    "flag:no-email": _no_checkout("no_email"),
+    "flag:bad-email": _no_checkout("bad_email"),
+    "flag:no-variant": _no_checkout("no_variant"),
+    "flag:bad-quantity": _no_checkout("bad_quantity"),
+    "flag:no-price": _no_checkout("no_price"),
+    "flag:uneven-price": _no_checkout("uneven_price"),
+    "flag:other-currency": _no_checkout("store_currency"),
+    "flag:paid-already": _no_checkout("paid_already"),
+    "flag:checkout-refused": _no_checkout("checkout_refused"),
+    "flag:checkout-expired": _no_checkout("checkout_expired"),
+    "flag:mail-failed": AlarmKind(task="task_mail_failed", tag="ls:mail-failed", result="done_flag"),
+    "flag:unpaid": AlarmKind(task="task_unpaid", tag="ls:unpaid", result="done_flag"),
+}
+"""Those about checkouts: `core.checkouts` raises and lowers them, the plan about payments leaves them alone."""
 ALARMS: Mapping[str, AlarmKind] = {
+    **CHECKOUT_ALARMS,
     "review": AlarmKind(task="task_review", result="done_review"),
     "flag:paid-lost": AlarmKind(task="task_paid_but_lost", tag="ls:paid-lost", result="done_flag"),
     "flag:paid-twice": AlarmKind(task="task_paid_twice", tag="ls:paid-twice", result="done_flag"),

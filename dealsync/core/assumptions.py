@@ -20,7 +20,8 @@ KOMMO_IDS_PER_FILTER = 50
 """Ids in one `filter[id][]`. The greatest number and the longest URL are not published."""
 
 KOMMO_READ_LAG = timedelta(seconds=10)
-"""How long a write may stay invisible to lists and search. No figure is published."""
+"""How long a write may stay invisible to lists and search. No figure is published. Lemon Squeezy, of which no lag is
+reported, is given as long before a checkout that its list lacks counts as never made."""
 
 KOMMO_LIST_OVERLAP = timedelta(minutes=10)
 """How far a window on `updated_at` reaches back before the watermark. Public connectors use 5 to 10 minutes."""

@@ -107,6 +107,7 @@ class Case:
     changed_at: datetime | None = None  # the latest change of any object of the sale
     last_paid_at: datetime | None = None  # when the subscription's latest money came
     lone_fact: Fact | None = None  # of a deal without a sale
+    through_older_link: bool = False  # see `core.paid_links`
 
     @property
     def policy(self) -> Policy:

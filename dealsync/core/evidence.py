@@ -9,6 +9,8 @@ from enum import StrEnum
 
 LEAD_ID_KEY = "kommo_lead_id"
 """The key of a checkout's custom data under which the deal's id travels."""
+CHECKOUT_KEY = "dealsync_checkout"
+"""The key under which a checkout of ours carries its mark: what it was asked for, see `core.checkouts`."""
 GREATEST_LEAD_ID = 2**63 - 1
 
 
@@ -76,6 +78,11 @@ class IssuedCheckout:
     expires_at: datetime | None
     test_mode: bool
     custom: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def mark(self) -> str:
+        """What dealsync opened it for; empty for a checkout of somebody else."""
+        return self.custom.get(CHECKOUT_KEY, "")
 
 
 def lead_id_in(text: str) -> int | None:

@@ -45,9 +45,15 @@ FIELDS: tuple[LsField, ...] = (
     LsField("checkout_link", "LS checkout link", "url"),
     LsField("invoice_id", "LS invoice id", "text"),
 )
+OTHER_FIELD = "field:"
 FIELD_KEYS: tuple[str, ...] = tuple(f.key for f in FIELDS)
 NUMERIC_KEYS = frozenset(f.key for f in FIELDS if f.field_type == "numeric")
 TIME_KEYS = frozenset(f.key for f in FIELDS if f.field_type == "date_time")
+
+
+def other_field(field_id: int) -> str:
+    """Return the key in `Deal.fields` of a field that is not ours, but that the configuration names."""
+    return f"{OTHER_FIELD}{field_id}"
 
 
 def plain_amount(money: Money) -> str:

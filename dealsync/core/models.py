@@ -160,7 +160,7 @@ class Deal:
     closed_at: datetime | None = None
     contact_ids: tuple[int, ...] = ()  # the main contact first
     tags: tuple[str, ...] = ()
-    fields: Mapping[str, str] = field(default_factory=dict)  # our LS fields by key (`mapping.FIELDS`), filled ones
+    fields: Mapping[str, str] = field(default_factory=dict)  # filled ones: ours by key, others as `mapping.other_field`
     is_deleted: bool = False
     written: Mapping[str, str] = field(default_factory=dict)  # see `plan.Seen`
     entered_at: datetime | None = None  # its present status, by Kommo's events; read only where it matters

@@ -9,13 +9,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from dealsync.core.models import Link
+from dealsync.core.models import Link, Money
 from dealsync.errors import UnsafePlan
 
 
 class Kind(StrEnum):
     """What an action does. The order is that in which things are done."""
 
+    CHECKOUT = "checkout"
     CREATE_COMPANY = "create-company"
     CREATE_CONTACT = "create-contact"
     CREATE_DEAL = "create-deal"
@@ -27,8 +28,27 @@ class Kind(StrEnum):
     UNTAG = "untag"
     NOTE = "note"
     TASK = "task"
+    EMAIL = "email"
     CHANGE_TASK = "change-task"
     COMPLETE = "complete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutWish:
+    """A checkout to be opened for one deal. `custom` is more custom data, which comes back in webhooks as text."""
+
+    lead_id: int
+    store_id: str
+    variant_id: str
+    mark: str = ""  # what it is asked for, in short: it comes back with the payment
+    email: str = ""
+    name: str = ""
+    quantity: int = 1
+    custom_price: Money | None = None  # of one, in the store's currency
+    discount_code: str = ""
+    expires_at: datetime | None = None
+    custom: Mapping[str, str] = field(default_factory=dict, hash=False)
+    type: Literal["checkout"] = "checkout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +153,21 @@ class ChangeTask:
     type: Literal["change-task"] = "change-task"
 
 
-Change = DealChange | NewCompany | NewContact | NewDeal | Note | Task | ChangeTask | CompleteTask
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An e-mail to a client."""
+
+    to: str
+    to_name: str
+    subject: str
+    text: str
+    html: str
+    type: Literal["letter"] = "letter"
+
+
+Change = (
+    Letter | CheckoutWish | DealChange | NewCompany | NewContact | NewDeal | Note | Task | ChangeTask | CompleteTask
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +211,7 @@ class Outcome:
     lead_id: int | None = None  # of the deal it was about, or that it made
     result_id: int | None = None  # of the lead, contact, note or task that was made
     error: str | None = None  # the API's own words
+    is_refused: bool = False  # for a reason of its own, which time alone will not mend
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from dealsync.core import texts
-from dealsync.core.alarms import episodes_in, lowered, raised
+from dealsync.core.alarms import CHECKOUT_ALARMS, episodes_in, lowered, raised
 from dealsync.core.candidates import deals_of
 from dealsync.core.cases import Alarm, Case, Ground
 from dealsync.core.diff import Stand, differing, stand, unquiet, untold
@@ -18,6 +18,7 @@ from dealsync.core.drift import drifts, since_when, stuck, surely_never_paid
 from dealsync.core.facts import Fact
 from dealsync.core.focus import Focus, narrowed
 from dealsync.core.match import Matches, match
+from dealsync.core.paid_links import through_older_links
 from dealsync.core.payments import in_scope, money_came
 from dealsync.core.plan import (
     REVIEW_EFFECT,
@@ -90,7 +91,8 @@ def make_plan(
 
 def _ground(tables: Tables, policy: Policy, now: datetime) -> Ground:
     states = dict(zip(tables.ledger["idempotency_key"], tables.ledger["state"], strict=True))
-    return Ground(policy, now, states, episodes_in(tables.ledger))
+    episodes = {stem: e for stem, e in episodes_in(tables.ledger).items() if e.name not in CHECKOUT_ALARMS}
+    return Ground(policy, now, states, episodes)
 
 
 def _alarmed(ground: Ground) -> frozenset[str]:
@@ -121,6 +123,7 @@ def _cases(rows: Stand, tables: Tables, ground: Ground) -> Iterator[Case]:
 def _sale_cases(sales: pd.DataFrame, tables: Tables, ground: Ground) -> Iterator[Case]:
     orders = _by_id(tables.orders, "order_id", sales["order_id"], order_of)
     deals = _by_id(tables.deals, "lead_id", sales["lead_id"], deal_of)
+    older = through_older_links(sales, tables)
     columns = ["order_id", "lead_id", "evidence", "first_order_id", "changed_at"]
     wanted = sales[[f"wanted_{key}" for key in SALE_KEYS]].itertuples(index=False, name=None)
     for row, values in zip(sales[columns].itertuples(index=False), wanted, strict=True):
@@ -132,6 +135,7 @@ def _sale_cases(sales: pd.DataFrame, tables: Tables, ground: Ground) -> Iterator
             first_order_id=str(row.first_order_id),
             wanted=dict(zip(SALE_KEYS, values, strict=True)),
             changed_at=time_of(row.changed_at),
+            through_older_link=row.order_id in older,
         )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from dealsync.core.deadlines import Deadline
-from dealsync.core.models import Deal, Money, Order
+from dealsync.core.models import Deal, Money, Order, minor_digits
 from dealsync.core.owners import Owners
 from dealsync.core.products import ProductRule
 from dealsync.core.texts import Texts
@@ -20,6 +21,60 @@ class Funnel:
     pipeline_id: int
     invoice_status_id: int
     attention_status_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class VariantRule:
+    """What is sold to deals of a pipeline, with a tag, or with a value in a field: whatever of these is given."""
+
+    store_id: str
+    variant_id: str
+    pipeline_id: int | None = None
+    tag: str = ""
+    field_id: int | None = None
+    value: str = ""
+
+
+class WhenExpired(StrEnum):
+    """What is done about a deal whose checkout can be paid no more."""
+
+    TASK = "task"
+    REISSUE = "reissue"
+    NOTHING = "nothing"
+
+
+class Reminder(StrEnum):
+    """How the chase goes on."""
+
+    TASK = "task"  # for the owner
+    EMAIL = "email"  # to the client
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutPolicy:
+    """What a checkout for a deal is made of, and where its link goes."""
+
+    store_id: str = ""
+    variant_id: str = ""  # where no rule fits; empty: none
+    rules: tuple[VariantRule, ...] = ()  # the first that fits
+    custom_price: bool = False  # the deal's price is charged, not the variant's
+    sells_without_price: bool = False
+    quantity_field: int | None = None
+    discount_field: int | None = None
+    custom: Mapping[str, int | str] = field(default_factory=dict)  # key of the custom data -> field id, or a word
+    expires: timedelta | None = None
+    when_expired: WhenExpired = WhenExpired.TASK
+    remind_after: timedelta | None = None
+    remind_by: Reminder = Reminder.TASK
+    mails: bool = False  # the link goes to the client, too
+    company: str = ""  # that the e-mails are from
+    html: str = ""  # a template of the account's own for them
+
+    @property
+    def field_ids(self) -> frozenset[int]:
+        """The fields of deals that checkouts are made from."""
+        named = [self.quantity_field, self.discount_field, *(rule.field_id for rule in self.rules)]
+        return frozenset(i for i in (*named, *self.custom.values()) if isinstance(i, int))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +109,7 @@ class Policy:
     deadline: Deadline = field(default_factory=Deadline)
     task_type_id: int = 1
     active_users: frozenset[int] | None = None  # who can be given tasks; None: everybody
+    checkout: CheckoutPolicy = field(default_factory=CheckoutPolicy)
 
     @property
     def home(self) -> Funnel:
@@ -90,6 +146,11 @@ class Policy:
         """Return what a deal's price is made from: what was paid, with or without tax."""
         tax = order.tax_minor if self.price_is_net else 0
         return Money(order.total.minor - tax, order.total.currency)
+
+    def asked_of(self, deal: Deal) -> Money:
+        """Return what a deal's price asks for."""
+        digits = max(minor_digits(self.account_currency) - self.price_digits, 0)
+        return Money(deal.price * 10**digits, self.account_currency)
 
     def units_of(self, order: Order) -> int:
         """Return that as a deal's price, in the account's price units."""

@@ -40,14 +40,21 @@ def flag_stuck(case: Case) -> list[Outcome]:
 
 OPEN, WON, LOST = (frozenset({standing}) for standing in Standing)
 # The LS fields of a sale are filled with its order, whatever object brought the news: one write a deal.
-MONEY = (order.flag_amount, deal.price, order.flag_currency, order.flag_zero_decimal)
+MONEY = (
+    order.flag_amount,
+    deal.price,
+    order.flag_currency,
+    order.flag_zero_decimal,
+    order.flag_older_link,
+)
 PRICE_POLICY = ("policy.amount_tolerance", "policy.price", "policy.zero_decimal", "kommo.minor_units")
 SUBSCRIBED = (subscription.started_note, subscription.changed_note, subscription.reminder)
 STATE_TABLE: tuple[Row, ...] = (
     Row(
         (Fact.PAID,),
         OPEN,
-        "won in the deal's own pipeline, price, LS fields, one payment note; flags for another amount or currency",
+        "won in the deal's own pipeline, price, LS fields, one payment note; flags for another amount or currency, "
+        "an older checkout link",
         (deal.close, *MONEY, deal.fill, order.payment_note),
         PRICE_POLICY,
     ),

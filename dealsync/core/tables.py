@@ -120,6 +120,8 @@ CHECKOUT_COLUMNS = [
     "created_at",
     "expires_at",
     "test_mode",
+    "mark",
+    "url",
 ]
 MERGE_COLUMNS = ["gone_id", "lead_id", "is_settled"]
 DECISION_COLUMNS = ["order_id", "decision"]

@@ -89,6 +89,9 @@ EXAMPLE: dict[str, Any] = {
     "asked": "$500.00", "reason": "two deals fit", "deals": "31, 32", "plan": "Pro (Yearly)", "subscription_id": "9",
     "trial_ends": "", "renews_at": "", "ends_at": "", "resumes_at": "", "has_ended": False, "is_living": True,
     "old": "Pro", "new": "Team", "seats": "5", "since": "Jun 1, 2026",
+    "url": "https://acme.lemonsqueezy.com/checkout/custom/17", "price": "$490.00", "expires": "", "words": "refused",
+    "email": "ann@example.com", "quantity": "5", "store_currency": "EUR", "account_currency": "USD", "lead_id": 31,
+    "name": "Ann Example", "company": "Acme",
 }  # fmt: skip
 """A value for everything that any template may name."""
 

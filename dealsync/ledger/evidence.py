@@ -42,7 +42,8 @@ class Evidence:
 
     def keep_checkouts(self, checkouts: Iterable[IssuedCheckout]) -> None:
         """Store checkouts as seen now."""
-        rows = ({name: getattr(c, name) for name in IssuedCheckout.__slots__} for c in checkouts)
+        names = (*IssuedCheckout.__slots__, "mark")
+        rows = ({name: getattr(c, name) for name in names} for c in checkouts)
         self._keep(CheckoutRow, [row | {"custom": dict(row["custom"])} for row in rows])
 
     def keep_merges(self, merges: Mapping[int, int | None], now: datetime) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter
 from sqlalchemy import BigInteger, Connection, Engine, bindparam, func, select, update
+from sqlalchemy import false as sql_false
 
 from dealsync.core.models import Link
 from dealsync.core.plan import Action, Doubt, Kind, Outcome, Plan, State, Unfinished
@@ -74,17 +75,47 @@ class Journal:
                 lead_id=func.coalesce(bindparam("deal", type_=BigInteger), table.c.lead_id),
                 result_id=func.coalesce(bindparam("made", type_=BigInteger), table.c.result_id),
                 error=bindparam("words"),
+                is_refused=bindparam("refused"),
                 closed_at=now,
             )
         )
         rows = [
-            {"key": o.key, "became": o.state.value, "deal": o.lead_id, "made": o.result_id, "words": o.error}
+            {
+                "key": o.key,
+                "became": o.state.value,
+                "deal": o.lead_id,
+                "made": o.result_id,
+                "words": o.error,
+                "refused": o.is_refused,
+            }
             for o in outcomes
         ]
         with self._engine.begin() as db:
             if rows:
                 db.execute(statement, rows)
             keep_links(db, links, now)
+
+    def states_of(self, lead_ids: Iterable[int]) -> pd.DataFrame:
+        """Return the entries about deals themselves whose key must not be planned again."""
+        sources = [f"lead:{lead_id}" for lead_id in lead_ids]
+        frames = [
+            stored(
+                self._engine, LedgerEntry, LEDGER_COLUMNS, LedgerEntry.state.not_in(AGAIN), LedgerEntry.source.in_(s)
+            )
+            for s in chunks(sources)
+        ]
+        return pd.concat(frames) if frames else stored(self._engine, LedgerEntry, LEDGER_COLUMNS, sql_false())
+
+    def alarms_of_deals(self) -> pd.DataFrame:
+        """Return the entries of all alarms that were raised about deals themselves."""
+        of_deals = (LedgerEntry.alarm != "", LedgerEntry.source.startswith("lead:"), LedgerEntry.state.not_in(AGAIN))
+        return stored(self._engine, LedgerEntry, LEDGER_COLUMNS, *of_deals)
+
+    def refuse(self, key: str, words: str) -> bool:
+        """Remember that what was sent was not taken after all; False for a key that was never sent."""
+        sent = (LedgerEntry.idempotency_key == key, LedgerEntry.sent_at.is_not(None))
+        with self._engine.begin() as db:
+            return bool(db.execute(update(LedgerEntry).where(*sent).values(is_refused=True, error=words)).rowcount)
 
     def doubts(self) -> list[Doubt]:
         """Return the actions that were sent and whose answer is not known, oldest first."""

@@ -12,7 +12,7 @@ import pandas as pd
 from sqlalchemy import Column, Connection, Engine, and_, bindparam, case, delete, func, select, update
 from sqlalchemy.orm import DeclarativeBase
 
-from dealsync.core.mapping import FIELD_KEYS
+from dealsync.core.mapping import FIELD_KEYS, OTHER_FIELD
 from dealsync.core.models import Contact, Deal, Invoice, Order, Subscription
 from dealsync.core.plan import DealChange, Seen
 from dealsync.core.tables import (
@@ -70,15 +70,25 @@ class Mirror:
         """Store deals as seen now, with their contacts."""
         with self._engine.begin() as db:
             fresh = _keep(db, DealRow, map(_deal_row, deals))
-            links = [(d.lead_id, c) for d in deals if d.lead_id in fresh for c in dict.fromkeys(d.contact_ids)]
-            _replace(db, LeadContactRow, "lead_id", fresh, LEAD_CONTACT_COLUMNS, links)
+            links = [
+                (d.lead_id, c, place)
+                for d in deals
+                if d.lead_id in fresh
+                for place, c in enumerate(dict.fromkeys(d.contact_ids))
+            ]
+            _replace(db, LeadContactRow, "lead_id", fresh, [*LEAD_CONTACT_COLUMNS, "place"], links)
 
     def keep_contacts(self, contacts: Sequence[Contact]) -> None:
         """Store contacts as seen now, with their e-mails."""
         with self._engine.begin() as db:
             fresh = _keep(db, ContactRow, map(_contact_row, contacts))
-            emails = [(c.contact_id, e[:320]) for c in contacts if c.contact_id in fresh for e in c.emails]
-            _replace(db, ContactEmailRow, "contact_id", fresh, CONTACT_EMAIL_COLUMNS, emails)
+            emails = [
+                (c.contact_id, email[:320], place)
+                for c in contacts
+                if c.contact_id in fresh
+                for place, email in enumerate(c.emails)
+            ]
+            _replace(db, ContactEmailRow, "contact_id", fresh, [*CONTACT_EMAIL_COLUMNS, "place"], emails)
 
     def mark_deals_deleted(self, lead_ids: Iterable[int]) -> None:
         """Remember that these deals are gone. They stay in the mirror: links may name them."""
@@ -262,7 +272,7 @@ def _replace(
     owner: str,
     owners: Iterable[int],
     columns: Sequence[str],
-    rows: Sequence[tuple[int, Any]],
+    rows: Sequence[tuple[Any, ...]],
 ) -> None:
     """Make `rows` the only ones of their owners."""
     table = table_of(model)
@@ -339,6 +349,7 @@ def _deal_row(deal: Deal) -> Row:
         "is_deleted": deal.is_deleted,
         "tags": list(deal.tags),
         **_field_columns(deal.fields),
+        "other_fields": {key: text for key, text in deal.fields.items() if key.startswith(OTHER_FIELD)} or None,
     }
 
 

@@ -159,6 +159,7 @@ class DealRow(Base):
     ls_invoice_id: Mapped[str | None]
     entered_at: Mapped[datetime | None]  # its present status, by Kommo's events; empty once the deal changed
     entered_by: Mapped[int | None]
+    other_fields: Mapped[dict[str, Any] | None]  # filled ones that the configuration names, by `mapping.other_field`
 
 
 class LeadContactRow(Base):
@@ -168,6 +169,7 @@ class LeadContactRow(Base):
 
     lead_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     contact_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, index=True)
+    place: Mapped[int] = mapped_column(default=0)  # the main contact has 0
 
 
 class ContactRow(Base):
@@ -189,6 +191,7 @@ class ContactEmailRow(Base):
 
     contact_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     email: Mapped[str] = mapped_column(String(320), primary_key=True, index=True)
+    place: Mapped[int] = mapped_column(default=0)  # on the card, from 0
 
 
 class CustomerRow(Base):
@@ -277,7 +280,7 @@ class CheckoutRow(Base):
     checkout_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     store_id: Mapped[str]
     variant_id: Mapped[str]
-    lead_text: Mapped[str]  # as it stands there; may be no id at all
+    lead_text: Mapped[str] = mapped_column(index=True)  # as it stands there; may be no id at all
     email: Mapped[str]  # normalised; empty if none was given
     custom_price: Mapped[int | None]  # minor units of the store's currency
     custom: Mapped[dict[str, Any]]
@@ -286,6 +289,7 @@ class CheckoutRow(Base):
     expires_at: Mapped[datetime | None]
     test_mode: Mapped[bool]
     updated_at: Mapped[datetime]
+    mark: Mapped[str] = mapped_column(default="")  # what dealsync opened it for; empty for somebody else's
 
 
 # --- decisions and effects ---------------------------------------------------------------------------------------
@@ -351,6 +355,7 @@ class LedgerEntry(Base):
     run_id: Mapped[str] = mapped_column(index=True)
     result_id: Mapped[int | None]  # id of the lead, contact, note or task that was made
     error: Mapped[str | None]  # the API's own words
+    is_refused: Mapped[bool] = mapped_column(default=False)  # see `plan.Outcome`
     attempts: Mapped[int] = mapped_column(default=0)
     planned_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]

@@ -13,9 +13,10 @@ import pytest
 import tomlkit
 import uvicorn
 
-from dealsync.checkouts import CheckoutWish, open_checkout
+from dealsync.checkouts import open_checkout
 from dealsync.core.evidence import IssuedCheckout
 from dealsync.core.models import Money, Tier
+from dealsync.core.plan import CheckoutWish
 from dealsync.receiver.app import make_app
 from dealsync.receiver.serve import parts_of
 from dealsync.run import open_run

@@ -155,6 +155,25 @@ class Kommo:
         params = {"order[id]": "asc", **_window(since)}
         return self._pages("/contacts", "contacts", params, normalise.contact, fits=fits)
 
+    async def contacts_by_id(self, contact_ids: Iterable[int]) -> dict[int, Contact]:
+        """Return the contacts that exist among `contact_ids`; one by one where the account ignores filters."""
+        wanted, found = set(contact_ids), dict[int, Contact]()
+
+        def fits(contact: Contact) -> bool:
+            return contact.contact_id in wanted
+
+        try:
+            for ids in batches(sorted(wanted), KOMMO_IDS_PER_FILTER):
+                params = {"filter[id][]": list(ids)}
+                async for page in self._pages("/contacts", "contacts", params, normalise.contact, fits=fits):
+                    found |= {contact.contact_id: contact for contact in page if fits(contact)}
+        except FiltersIgnored:
+            for contact_id in sorted(wanted - found.keys()):
+                answer = await self._transport.get(f"{API}/contacts/{contact_id}")
+                rows = [] if answer is None else [answer]
+                found |= {contact.contact_id: contact for contact in self.refused.keep(normalise.contact, rows)}
+        return found
+
     async def newest_contacts(self, *, since: datetime) -> list[Contact]:
         """Return all contacts created at or after `since`, newest ids first, read without any filter.
 

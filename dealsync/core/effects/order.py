@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dealsync.core.cases import Case, Outcome, alarm, flag, note, task
 from dealsync.core.facts import Fact
-from dealsync.core.models import Money, Order, minor_digits
+from dealsync.core.models import Order, minor_digits
 
 
 def payment_note(case: Case) -> list[Outcome]:
@@ -43,11 +43,17 @@ def flag_amount(case: Case) -> list[Outcome]:
     wanted = paid.units(digits)
     if paid.currency != case.policy.account_currency or asked in (0, wanted) or "price" in case.deal.written:
         return []
-    asked_minor = asked * 10 ** max(minor_digits(paid.currency) - digits, 0)
-    if abs(asked_minor - paid.minor) <= case.policy.amount_tolerance:
+    price = case.policy.asked_of(case.deal)
+    if abs(price.minor - paid.minor) <= case.policy.amount_tolerance:
         return []
-    reason = "the amount paid is not the deal's price"
-    return flag(case, "amount", "task_amount_differs", reason, asked=Money(asked_minor, paid.currency))
+    return flag(case, "amount", "task_amount_differs", "the amount paid is not the deal's price", asked=price)
+
+
+def flag_older_link(case: Case) -> list[Outcome]:
+    """Paid through a checkout link that another one had replaced: what was asked for had changed since."""
+    if not case.through_older_link:
+        return []
+    return flag(case, "older-link", "task_old_link", "paid through an older checkout link")
 
 
 def flag_currency(case: Case) -> list[Outcome]:

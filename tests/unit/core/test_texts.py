@@ -28,7 +28,11 @@ def values() -> dict[str, object]:
     kept = replace(kept, trial_ends_at=NOW + timedelta(days=7), resumes_at=NOW + timedelta(days=60))
     more = {
         "asked": Money(50000, "USD"), "other": "16", "reason": "two deals fit", "deals": "31, 32", "since": NOW,
-        "old": "Pro, 2 seats", "new": "Team, 5 seats",
+        "old": "Pro, 2 seats", "new": "Team, 5 seats", "price": Money(50000, "USD"),
+        "expires": NOW + timedelta(days=14), "words": "422 The variant is a draft",
+        "url": "https://acme.lemonsqueezy.com/checkout/custom/17?signature=5",
+        "email": "ann@", "quantity": "many", "store_currency": "EUR", "account_currency": "USD", "lead_id": 31,
+        "name": "Ann Example", "company": "Acme",
     }  # fmt: skip
     return {**order_values(sold), **subscription_values(kept), **more} | {"amount": invoice_values(invoice())["amount"]}
 
@@ -36,7 +40,8 @@ def values() -> dict[str, object]:
 @pytest.mark.parametrize("language", sorted(LOCALES))
 def test_texts__read_as_agreed(language: str) -> None:
     texts = Texts(language, LOCALES[language], "America/New_York")
-    lines = [f"{name}: {texts.render(name, f'key:{name}', values())}" for name in sorted(words(language))]
+    written = {name: texts.render(name, f"key:{name}", values()) for name in sorted(words(language))}
+    lines = [f"{name}: {text}".replace("\n", " / ") for name, text in written.items()]
     golden = GOLDEN / f"texts.{language}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,65 @@
+"""E-mails to clients: a subject, a text and the same as HTML, from the words of the language and one page for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from email_validator import EmailNotValidError, validate_email
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.sandbox import SandboxedEnvironment
+
+from dealsync.core.plan import Letter
+from dealsync.core.texts import Texts
+
+
+def letter(template: str, texts: Texts, to: str, to_name: str, values: Mapping[str, Any], html: str = "") -> Letter:
+    """Return an e-mail from the words `<template>_subject` and `<template>_text`; `html`: a page of the account's own.
+
+    The page is given the paragraphs of the text (`blocks`), of which one is the link (`url`), `button` and `language`.
+    """
+    text = texts.plain(f"{template}_text", values).strip()
+    page = {
+        "blocks": [block.strip() for block in text.split("\n\n") if block.strip()],
+        "url": values["url"],
+        "button": texts.plain("mail_button", values),
+        "language": texts.language,
+    }
+    return Letter(
+        to=_ascii_domain(to),
+        to_name=one_line(to_name),
+        subject=one_line(texts.plain(f"{template}_subject", values)),
+        text=f"{text}\n",
+        html=_page(html).render(page),
+    )
+
+
+def fault_of_page(html: str) -> str | None:
+    """Return why a page of the account's own cannot be used; None if it can."""
+    try:
+        _page(html).render(blocks=["Hello", "https://acme.example"], url="https://acme.example", button="", language="")
+    except (TemplateError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        return f"cannot be used: {error}"
+    return None
+
+
+def one_line(text: str) -> str:
+    """Return a text that fits a header: nothing in it can begin another one."""
+    return " ".join(text.split())
+
+
+@cache
+def _page(html: str) -> Template:
+    source = html or (files(__package__) / "words" / "mail.html").read_text(encoding="utf-8")
+    return SandboxedEnvironment(undefined=StrictUndefined, autoescape=True).from_string(source)
+
+
+def _ascii_domain(address: str) -> str:
+    """The address as every mail server takes it, where there is such a form."""
+    try:
+        valid = validate_email(address, check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        return address
+    return valid.ascii_email or valid.normalized

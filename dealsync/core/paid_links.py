@@ -1,0 +1,61 @@
+"""Payments through a checkout of ours that another one had replaced: what was asked for had changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from dealsync.core.candidates import custom_data
+from dealsync.core.evidence import CHECKOUT_KEY
+from dealsync.core.tables import Tables
+
+
+def through_older_links(sales: pd.DataFrame, tables: Tables) -> frozenset[str]:
+    """Return those of these sales (by order id) that were paid through an older link of their deal.
+
+    The link in use is the one in the deal's LS field. Which one was paid is told by the mark in the custom data of a
+    webhook; where none came, by product and price: then only a payment that fits an older link alone counts.
+    """
+    ours = tables.checkouts[(tables.checkouts["mark"] != "") & tables.checkouts["lead_text"].isin(_texts(sales))]
+    if ours.empty:
+        return frozenset()
+    marked = sales[_texts(sales).isin(ours["lead_text"])]
+    told = custom_data(marked["order_id"], tables)
+    of_deal = {lead_text: list(rows.itertuples(index=False)) for lead_text, rows in ours.groupby("lead_text")}
+    rows: Iterator[Any] = marked.itertuples(index=False)
+    return frozenset(
+        str(row.order_id)
+        for row in rows
+        if _is_older(row, told.get(row.order_id, {}).get(CHECKOUT_KEY, ""), of_deal[str(row.lead_id)])
+    )
+
+
+def _texts(sales: pd.DataFrame) -> pd.Series:
+    return sales["lead_id"].astype("str")
+
+
+def _is_older(sale: Any, mark: str, checkouts: list[Any]) -> bool:
+    in_use = next((c for c in checkouts if c.url == sale.deal_ls_checkout_link), None)
+    if in_use is None:
+        return False
+    if mark:
+        return _wish(mark) != _wish(in_use.mark)
+    return not _fits(sale, in_use) and any(_fits(sale, c) for c in _others(in_use, checkouts))
+
+
+def _wish(mark: str) -> str:
+    """What was asked for: a checkout that took the place of an expired one asks for the same."""
+    return mark.partition("-")[0]
+
+
+def _others(in_use: Any, checkouts: list[Any]) -> Iterator[Any]:
+    return (c for c in checkouts if _wish(c.mark) != _wish(in_use.mark))
+
+
+def _fits(sale: Any, checkout: Any) -> bool:
+    if checkout.variant_id != sale.variant_id or checkout.created_at > sale.created_at:
+        return False
+    price = checkout.custom_price
+    return pd.isna(price) or price * sale.quantity in (sale.total_minor, sale.subtotal_minor)
