@@ -219,6 +219,27 @@ async def test_contacts__can_be_those_updated_since(apis: Apis) -> None:
     assert [contact.contact_id for contact in page] == [BEN]
 
 
+async def test_contacts_by_id__finds_those_that_exist(apis: Apis) -> None:
+    client = apis.kommo()
+    found = await client.contacts_by_id([BEN, 99, ANN])
+    assert {contact_id: contact.emails for contact_id, contact in found.items()} == {
+        ANN: ("ann@example.com",),
+        BEN: ("ben@example.com",),
+    }
+    assert client.requests == {"kommo GET /api/v4/contacts": 1}
+
+
+async def test_contacts_by_id__are_read_one_by_one_where_filters_are_ignored(
+    apis: Apis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ENOUGH_ROWS", 1)
+    monkeypatch.setattr(module, "SANE_SHARE", 0.4)
+    apis.switch(filters_enabled=False)
+    client = apis.kommo()
+    assert set(await client.contacts_by_id([BEN, 99])) == {BEN}
+    assert client.requests == {"kommo GET /api/v4/contacts": 1, "kommo GET /api/v4/contacts/{id}": 2}
+
+
 async def test_newest_contacts__come_newest_first(apis: Apis) -> None:
     client = apis.kommo()
     assert [contact.contact_id for contact in await client.newest_contacts(since=days_ago(9))] == [BEN, ANN]
