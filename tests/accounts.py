@@ -22,7 +22,7 @@ from dealsync.setup import SetUp, Wishes, set_up
 from dealsync.simulator.server import Simulator
 from tests.turns import LocalSlots
 
-SALES, NEW, QUALIFIED, ATTENTION, WON, LOST = 7001, 70011, 70012, 70014, 142, 143
+SALES, NEW, QUALIFIED, INVOICE_SENT, ATTENTION, WON, LOST = 7001, 70011, 70012, 70013, 70014, 142, 143
 
 
 class Unpaced(LocalSlots):
@@ -89,6 +89,11 @@ class Accounts:
         names = {f["id"]: f["name"] for f in self.kommo()["custom_fields"]["leads"]}
         values: list[Mapping[str, Any]] = self.lead(lead_id)["custom_fields_values"] or []
         return {names[v["field_id"]]: v["values"][0]["value"] for v in values}
+
+    def checkouts(self) -> list[dict[str, Any]]:
+        """Return all checkouts of the store, oldest first."""
+        state = httpx.get(f"{self.simulator.url}/control/state", timeout=30).raise_for_status().json()
+        return sorted(state["lemon_squeezy"]["checkouts"], key=lambda c: str(c["attributes"]["created_at"]))
 
     def requests(self) -> dict[str, Any]:
         """Return the simulator's counts since the last reset."""

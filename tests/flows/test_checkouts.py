@@ -28,12 +28,11 @@ from dealsync.issued import Issued
 from dealsync.issuing import issue_checkouts, open_slice, plan_slice, read_waiting, record_slice
 from dealsync.ledger.runs import utc_now
 from dealsync.settings import load_environment, load_settings
-from tests.accounts import LOST, QUALIFIED, SALES, WON, Accounts
+from tests.accounts import INVOICE_SENT, LOST, QUALIFIED, SALES, WON, Accounts
 from tests.mail.server import Server, running
 from tests.mail.test_bounce import ID, POSTFIX
 from tests.webhooks import Hooks
 
-INVOICE_SENT = 70013
 MOMENT = 1e-6
 """Days: over at once."""
 NO_EMAIL = "taken.out@example.com"
@@ -68,12 +67,6 @@ def move(accounts: Accounts, lead_id: int, status_id: int) -> None:
 
 def edit(accounts: Accounts, lead_id: int, **changes: Any) -> None:
     accounts.control(f"leads/{lead_id}/edit", **changes)
-
-
-def checkouts(accounts: Accounts) -> list[dict[str, Any]]:
-    """All checkouts of the store, oldest first."""
-    state = httpx.get(f"{accounts.simulator.url}/control/state", timeout=30).raise_for_status().json()
-    return sorted(state["lemon_squeezy"]["checkouts"], key=lambda c: str(c["attributes"]["created_at"]))
 
 
 def link(accounts: Accounts, lead_id: int) -> str:
@@ -144,7 +137,7 @@ def test_story__by_poll_alone_from_the_stage_to_the_paid_and_closed_deal(account
     done = issued()
     assert done.headline() == "Checkouts: 1 opened"
 
-    (made,) = checkouts(accounts)
+    (made,) = accounts.checkouts()
     told = made["attributes"]["checkout_data"]
     assert (told["email"], told["name"], told["custom"]["kommo_lead_id"]) == (ANN["email"], ANN["name"], str(lead_id))
     assert str(made["attributes"]["variant_id"]) == variant
@@ -168,7 +161,7 @@ def test_story__by_webhooks_from_the_stage_to_the_paid_and_closed_deal(
     move(accounts, lead_id, INVOICE_SENT)
     assert set(hooks.deliver(sender="kommo")) == {200}
     drained()
-    (made,) = checkouts(accounts)
+    (made,) = accounts.checkouts()
     assert link(accounts, lead_id) == made["attributes"]["url"]
 
     assert set(hooks.deliver(sender="kommo")) == {200}  # of our own writes
@@ -193,7 +186,7 @@ def test_hook__of_a_digital_pipeline_is_enough(accounts: Accounts, hooks: Hooks,
     form = {f"leads[status][0][{name}]": str(value) for name, value in told.items()} | {"account[id]": str(account_id)}
     assert hooks.deliver([replace(sample, body=urlencode(form).encode())]) == [200]
     drained()
-    assert link(accounts, lead_id) == checkouts(accounts)[0]["attributes"]["url"] != ""
+    assert link(accounts, lead_id) == accounts.checkouts()[0]["attributes"]["url"] != ""
 
 
 # --- exactly one -------------------------------------------------------------------------------------------------
@@ -214,8 +207,8 @@ def test_checkout__five_flips_in_and_out_leave_one_link(
                 hooks.deliver(sender="kommo")
                 drained()
             links.add(link(accounts, lead_id))
-    assert len(checkouts(accounts)) == len(accounts.texts(lead_id)[0]) == 1
-    assert links == {checkouts(accounts)[0]["attributes"]["url"]}
+    assert len(accounts.checkouts()) == len(accounts.texts(lead_id)[0]) == 1
+    assert links == {accounts.checkouts()[0]["attributes"]["url"]}
 
 
 @pytest.mark.parametrize("change", ["price", "email", "variant"])
@@ -235,7 +228,7 @@ def test_checkout__a_change_of_what_is_asked_gets_a_new_link_and_the_old_one_is_
         made = accounts.control("variants", name="Team", price=99000)["data"]["id"]
         monkeypatch.setenv("LEMON_SQUEEZY_VARIANT_ID", made)
     assert issued().headline() == "Checkouts: 1 opened"
-    old, new = checkouts(accounts)
+    old, new = accounts.checkouts()
     assert link(accounts, lead_id) == new["attributes"]["url"] != old["attributes"]["url"]
     assert len(accounts.texts(lead_id)[0]) == 2
 
@@ -257,7 +250,7 @@ def test_checkout__a_payment_through_the_new_link_is_not_flagged(
     edit(accounts, lead_id, price=390)
     issued()
     hooks.sent()
-    accounts.control(f"checkouts/{checkouts(accounts)[1]['id']}/pay")
+    accounts.control(f"checkouts/{accounts.checkouts()[1]['id']}/pay")
     hooks.deliver()
     drained()
     assert (accounts.lead(lead_id)["status_id"], accounts.texts(lead_id)[1]) == (WON, [])
@@ -271,7 +264,7 @@ def test_checkout__an_old_link_paid_without_a_webhook_is_flagged_by_product_and_
     issued()
     edit(accounts, lead_id, price=390)
     issued()
-    accounts.control(f"checkouts/{checkouts(accounts)[0]['id']}/pay")
+    accounts.control(f"checkouts/{accounts.checkouts()[0]['id']}/pay")
     accounts.run()
     assert accounts.lead(lead_id)["status_id"] == WON
     assert "ls:older-link" in tags(accounts, lead_id)
@@ -284,7 +277,7 @@ def test_checkout__what_was_asked_for_before_has_its_old_link_again(accounts: Ac
         edit(accounts, lead_id, price=price)
         issued()
         links.append(link(accounts, lead_id))
-    assert (len(checkouts(accounts)), links[0] == links[2] != links[1] == links[3]) == (2, True)
+    assert (len(accounts.checkouts()), links[0] == links[2] != links[1] == links[3]) == (2, True)
 
 
 def test_checkout__a_lost_deal_gets_nothing_more(accounts: Accounts, variant: str) -> None:
@@ -295,7 +288,7 @@ def test_checkout__a_lost_deal_gets_nothing_more(accounts: Accounts, variant: st
     move(accounts, lead_id, LOST)
     edit(accounts, lead_id, price=390)
     issued()
-    assert (len(checkouts(accounts)), accounts.texts(lead_id)) == (1, before)
+    assert (len(accounts.checkouts()), accounts.texts(lead_id)) == (1, before)
 
 
 @pytest.mark.parametrize("fault", ["apply_then_drop", "apply_then_504"])
@@ -307,7 +300,7 @@ def test_checkout__a_lost_answer_is_looked_up_and_not_asked_for_again(
     done = issued()
     assert done.headline() == "Checkouts: 1 opened"
     done.raise_if_failed()
-    assert [c["attributes"]["url"] for c in checkouts(accounts)] == [link(accounts, lead_id)]
+    assert [c["attributes"]["url"] for c in accounts.checkouts()] == [link(accounts, lead_id)]
 
 
 def test_checkout__a_request_that_did_not_arrive_is_made_again_in_the_same_run(
@@ -316,7 +309,7 @@ def test_checkout__a_request_that_did_not_arrive_is_made_again_in_the_same_run(
     lead_id = deal(accounts)
     inject(accounts, how="answer", status=500)
     done = issued()
-    assert (done.headline(), len(checkouts(accounts))) == ("Checkouts: 1 opened", 1)
+    assert (done.headline(), len(accounts.checkouts())) == ("Checkouts: 1 opened", 1)
     assert link(accounts, lead_id) != ""
 
 
@@ -325,7 +318,7 @@ def test_checkout__is_found_by_a_database_that_knows_nothing(accounts: Accounts,
     issued()
     (accounts.folder / "dealsync.db").unlink()
     issued()
-    assert [c["attributes"]["url"] for c in checkouts(accounts)] == [link(accounts, lead_id)]
+    assert [c["attributes"]["url"] for c in accounts.checkouts()] == [link(accounts, lead_id)]
 
 
 # --- what stands in the way --------------------------------------------------------------------------------------
@@ -345,7 +338,7 @@ def test_guard__each_obstacle_is_a_task_that_says_what_to_fix_and_nothing_is_ope
             contact["custom_fields_values"] = None
     done = issued()
     assert done.headline() == "Checkouts: 4 flagged for a person"
-    assert checkouts(accounts) == []
+    assert accounts.checkouts() == []
     for lead_id, words in obstacles.items():
         assert words in only_task(accounts, lead_id)
         assert tags(accounts, lead_id) == {"ls:no-checkout"}
@@ -373,12 +366,12 @@ def test_guard__nothing_says_what_is_sold(accounts: Accounts, monkeypatch: pytes
 def test_guard__a_deal_that_is_paid_already_and_comes_back_to_the_stage(accounts: Accounts, variant: str) -> None:
     lead_id = deal(accounts)
     issued()
-    accounts.control(f"checkouts/{checkouts(accounts)[0]['id']}/pay")
+    accounts.control(f"checkouts/{accounts.checkouts()[0]['id']}/pay")
     accounts.run()
     move(accounts, lead_id, INVOICE_SENT)
     assert issued().headline() == "Checkouts: 1 paid already"
     assert "has paid this deal already" in only_task(accounts, lead_id)
-    assert len(checkouts(accounts)) == 1
+    assert len(accounts.checkouts()) == 1
 
 
 def test_guard__a_price_in_another_currency_than_the_stores_is_never_charged(accounts: Accounts, variant: str) -> None:
@@ -388,7 +381,7 @@ def test_guard__a_price_in_another_currency_than_the_stores_is_never_charged(acc
     lead_id = deal(accounts)
     issued()
     assert "the store sells in EUR, the price of the deal is in USD" in only_task(accounts, lead_id)
-    assert checkouts(accounts) == []
+    assert accounts.checkouts() == []
 
 
 def test_guard__what_lemon_squeezy_refuses_is_told_in_its_words_and_stops_no_other(
@@ -412,7 +405,7 @@ def test_guard__a_key_of_the_other_mode_opens_nothing(
     monkeypatch.setenv("DEALSYNC_MODE", "test")
     with pytest.raises(ConfigError, match="of the other mode"):
         issued()
-    assert checkouts(accounts) == []
+    assert accounts.checkouts() == []
 
 
 def test_guard__a_link_that_a_person_changed_is_left_alone(accounts: Accounts, variant: str) -> None:
@@ -437,7 +430,7 @@ def test_outage__leaves_every_deal_for_the_next_run(accounts: Accounts, variant:
         done.raise_if_failed()
     accounts.control("faults", inject=None)
     assert issued().headline() == "Checkouts: 1 opened"
-    assert len(checkouts(accounts)) == 1
+    assert len(accounts.checkouts()) == 1
 
 
 # --- what a checkout is made of ----------------------------------------------------------------------------------
@@ -459,7 +452,7 @@ def test_checkout__is_made_from_the_deals_own_fields(accounts: Accounts, variant
     own = [{"field_id": fields[name], "values": [{"value": value}]} for name, value in values.items()]
     edit(accounts, lead_id, custom_fields_values=own)
     issued()
-    made = checkouts(accounts)[0]["attributes"]
+    made = accounts.checkouts()[0]["attributes"]
     told = made["checkout_data"]
     custom = {key: value for key, value in told["custom"].items() if key != CHECKOUT_KEY}
     owner = str(accounts.lead(lead_id)["responsible_user_id"])
@@ -501,11 +494,11 @@ def test_expiry__follows_the_policy(accounts: Accounts, variant: str, when: str,
     configure(accounts, checkout={"expires_days": 14})
     done = issued()
     assert done.counts() == {state: 1}
-    assert len(checkouts(accounts)) == (2 if when == "reissue" else 1)
+    assert len(accounts.checkouts()) == (2 if when == "reissue" else 1)
     assert len(accounts.texts(lead_id)[1]) == (when == "task")
     if when == "task":
         assert issued(lead_id, reissue=True).counts() == {"opened": 1}
-        assert link(accounts, lead_id) == checkouts(accounts)[-1]["attributes"]["url"]
+        assert link(accounts, lead_id) == accounts.checkouts()[-1]["attributes"]["url"]
 
 
 def test_chase__reminds_once_and_stops_with_the_payment(accounts: Accounts, variant: str) -> None:
@@ -514,7 +507,7 @@ def test_chase__reminds_once_and_stops_with_the_payment(accounts: Accounts, vari
     issued()
     issued()
     assert "is not paid yet: remind the client" in only_task(accounts, lead_id)
-    accounts.control(f"checkouts/{checkouts(accounts)[0]['id']}/pay")
+    accounts.control(f"checkouts/{accounts.checkouts()[0]['id']}/pay")
     accounts.run()
     issued()
     (task,) = (t for t in accounts.kommo()["tasks"] if t["entity_id"] == lead_id)
@@ -541,7 +534,7 @@ def test_burst__three_hundred_deals_have_one_link_each_within_few_requests(accou
     done = asyncio.run(issue_checkouts(progress=told.append))
     assert done.counts() == {"opened": 300}
     links = [link_of(lead) for lead in accounts.kommo()["leads"]]
-    assert len(set(links)) == len(lead_ids) == len(checkouts(accounts))
+    assert len(set(links)) == len(lead_ids) == len(accounts.checkouts())
     assert any("opening checkouts, 20 of 25 done" in words for words in told)
     sent = done.as_json()["run"]["requests"]
     assert sent["lemon_squeezy POST /v1/checkouts"] == 300

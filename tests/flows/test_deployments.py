@@ -13,8 +13,9 @@ import yaml
 from prefect import Flow
 from prefect.flows import load_flow_from_entrypoint
 
+from dealsync.issuing import SLICE
 from dealsync.local_prefect import ROOT, LocalPrefect
-from tests.accounts import ATTENTION, WON, Accounts, simulated
+from tests.accounts import ATTENTION, INVOICE_SENT, WON, Accounts, simulated
 from tests.flows.test_hot_path import until
 
 ANN = {"name": "Ann Example", "email": "ann@example.com"}
@@ -120,6 +121,30 @@ def test_story__a_plan_over_the_limit_is_red_and_sends_nothing(served: LocalPref
     assert "max_changes" in run.message
     assert len(accounts.kommo()["leads"]) == before
     served.run_deployment("reconcile", {"apply": True})
+
+
+def test_story__many_deals_at_the_invoice_stage_get_a_link_each_and_the_run_shows_how_far_it_is(
+    served: LocalPrefect, accounts: Accounts
+) -> None:
+    lead_ids = [
+        accounts.control(
+            "leads", price=490, status_id=INVOICE_SENT, contact={"name": f"I{n}", "email": f"invoice{n}@example.com"}
+        )["id"]
+        for n in range(SLICE + 5)
+    ]
+    run = served.run_deployment("issue-checkouts", {})
+    assert (run.state, run.message) == ("Completed", f"Checkouts: {len(lead_ids)} opened")
+    links = {made["attributes"]["url"] for made in accounts.checkouts()}
+    assert {accounts.fields(lead_id)["LS checkout link"] for lead_id in lead_ids} == links
+    assert len(links) == len(lead_ids)
+    artifacts = served.artifacts(run.id)
+    assert artifacts["checkouts-progress"] == 100
+    assert f"leads/detail/{lead_ids[0]}" in artifacts["report"]
+    assert artifacts["checkouts"].count('"opened"') == len(lead_ids)
+    assert not {"invoice1@example.com", *links} & set(_words(str(artifacts)))
+
+    again = served.run_deployment("issue-checkouts", {"leads": lead_ids[:1]})
+    assert again.message == "Checkouts: 1 had one already"
 
 
 def test_story__a_person_decides_a_review_in_its_form(served: LocalPrefect, accounts: Accounts) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from dealsync.local_prefect import ROOT, FlowRun, LocalPrefect
 from dealsync.settings import load_environment
-from tests.accounts import WON, Accounts, simulated
+from tests.accounts import INVOICE_SENT, QUALIFIED, WON, Accounts, simulated
 from tests.receiver.test_serve import receiving
 from tests.webhooks import Hooks
 
@@ -63,6 +63,20 @@ def test_serve__a_payment_closes_its_deal_in_a_run_of_process_inbox(served: Loca
     (run,) = completed()
     artifacts = served.artifacts(run.id)
     assert f"leads/detail/{lead_id}" in artifacts["report"]
+
+
+def test_serve__a_deal_at_the_invoice_stage_gets_its_link_is_paid_through_it_and_won(
+    served: LocalPrefect, accounts: Accounts
+) -> None:
+    ann = {"name": "Ann Example", "email": "ann@example.com"}
+    lead_id = accounts.control("leads", price=490, contact=ann, status_id=QUALIFIED)["id"]
+    accounts.control(f"leads/{lead_id}/move", status_id=INVOICE_SENT)
+    until(lambda: "LS checkout link" in accounts.fields(lead_id))
+    (made,) = accounts.checkouts()
+    assert accounts.fields(lead_id)["LS checkout link"] == made["attributes"]["url"]
+    accounts.control(f"checkouts/{made['id']}/pay", email="somebody.else@example.org")
+    until(lambda: accounts.lead(lead_id)["status_id"] == WON)
+    assert len(accounts.checkouts()) == 1
 
 
 def test_receive__alone_wakes_the_flow_through_the_prefect_api(
