@@ -9,24 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 
+from benchmarks.stage import Stage, program, stage
 from benchmarks.webhooks_load import Load, load
 from dealsync.core.inbox import InboxState
-from dealsync.ledger.database import open_database
-from dealsync.ledger.inbox import Chosen, Inbox
+from dealsync.ledger.inbox import Chosen
 from dealsync.local_prefect import LocalPrefect
 from tests import postgres
 
@@ -35,69 +30,7 @@ SECONDS = 10
 MOST = 3000
 IDLE_PAYMENTS = 20
 BURST, PER_SECOND = 500, 50
-LATENCY_MS = 150
 PATIENCE_S = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """The simulated accounts, and dealsync set up beside them in `folder`."""
-
-    url: str
-    environment: dict[str, str]
-    folder: Path
-
-    def control(self, route: str, **body: Any) -> dict[str, Any]:
-        """Do what a person or a buyer does."""
-        return dict(httpx.post(f"{self.url}/control/{route}", json=body, timeout=60).raise_for_status().json())
-
-    def dealsync(self, *arguments: str) -> None:
-        """Run a command to its end."""
-        command = [sys.executable, "-m", "dealsync", *arguments]
-        subprocess.run(  # noqa: S603 - our own interpreter and our own package
-            command, env=os.environ | self.environment, cwd=self.folder, check=True, stdout=subprocess.DEVNULL
-        )
-
-    @property
-    def inbox(self) -> Inbox:
-        """What the receiver stored."""
-        return Inbox(open_database(self.environment["DEALSYNC_DATABASE_URL"]))
-
-
-@contextmanager
-def program(*arguments: str, environment: dict[str, str], folder: Path) -> Iterator[str]:
-    """Run a Python program that prints its address in its first line; yield the address."""
-    command = [sys.executable, "-u", "-m", *arguments]
-    process = subprocess.Popen(  # noqa: S603 - the same
-        command, env=os.environ | environment, cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-        found = re.search(r"http://[^\s\"']+", process.stdout.readline())
-        if found is None:
-            raise RuntimeError(f"{arguments} did not start")
-        yield found.group().rstrip(",")
-    finally:
-        process.kill()  # nothing of it is needed any more
-        process.wait()
-
-
-@contextmanager
-def stage(latency_ms: int = LATENCY_MS) -> Iterator[Stage]:
-    """Yield two empty accounts with dealsync set up on them, on SQLite."""
-    with tempfile.TemporaryDirectory(prefix="webhooks-") as name:
-        folder = Path(name)
-        options = ("--port", "0", "--orders", "0", "--latency-ms", str(latency_ms), "--env-file", str(folder / ".env"))
-        with program("dealsync", "simulate", *options, environment={}, folder=folder) as url:
-            lines = (folder / ".env").read_text(encoding="utf-8").splitlines()
-            own = {
-                "DEALSYNC_DATABASE_URL": f"sqlite:///{folder / 'dealsync.db'}",
-                "DEALSYNC_CONFIG": str(folder / "dealsync.toml"),
-                "DEALSYNC_STATE_DIR": str(folder),
-            }
-            ready = Stage(url, dict(line.split("=", 1) for line in lines) | own, folder)
-            ready.dealsync("init", "--yes")
-            yield ready
 
 
 def acknowledged() -> Iterator[str]:
@@ -161,7 +94,7 @@ def burst() -> Iterator[str]:
         done = done_at(made)
         delays = [done[order_id] - at for order_id, at in paid.items()]
         all_s = max(done.values()) - min(paid.values())
-        asked = httpx.get(f"{made.url}/control/requests", timeout=60).json()
+        asked = made.look("requests")
         kommo = sum(count for name, count in asked["counts"].items() if name.startswith("kommo "))
         yield (
             f"| {BURST} at {PER_SECOND}/s | {shown(delays)} | all after {all_s:.1f} s; {kommo} requests to Kommo, "
@@ -182,7 +115,7 @@ def article() -> Iterator[str]:
                 last, since = (count, time.time()) if count > last else (last, since)
                 time.sleep(0.5)
             done = {i: float(at) for i, at in httpx.get(f"{url}/done", timeout=60).json().items()}
-        told = httpx.get(f"{made.url}/control/deliveries?sender=lemonsqueezy", timeout=60).json()["deliveries"]
+        told = made.look("deliveries?sender=lemonsqueezy")["deliveries"]
         failed = sum(len(one["attempts"]) > 1 or one["state"] != "delivered" for one in told)
         delays = [done[order_id] - at for order_id, at in paid.items() if order_id in done]
         all_s = max(done.values()) - min(paid.values())

@@ -287,12 +287,6 @@ class EmailSection(_Section):
     company: str = ""  # as it signs them
     html_file: str = ""  # Jinja2 template of a page of the account's own
 
-    @model_validator(mode="after")
-    def _has_a_sender(self) -> EmailSection:
-        if self.to_client and not self.sender:
-            raise ValueError("to_client needs sender: who are the e-mails from?")
-        return self
-
     def html(self) -> str:
         """Return the page of the account's own, or nothing. Raises ConfigError naming the file."""
         if not self.html_file.strip():
@@ -410,6 +404,18 @@ class Config(_Section):
     claim: ClaimSection = ClaimSection()
     inbox: InboxSection = InboxSection()
     fields: dict[str, NameOrId] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_a_sender(self) -> Config:
+        if self.mails_by and not self.email.sender:
+            raise ValueError(f"{self.mails_by} needs email.sender: who are the e-mails from?")
+        return self
+
+    @property
+    def mails_by(self) -> str:
+        """The key by which clients get e-mails; empty if they get none."""
+        reminds = self.checkout.remind_after_days > 0 and self.checkout.remind_by is Reminder.EMAIL
+        return "email.to_client" if self.email.to_client else "checkout.remind_by" if reminds else ""
 
 
 def load_config(path: Path) -> Config:

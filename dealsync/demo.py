@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import tomlkit
 import typer
 
+from dealsync.config import load_config
 from dealsync.core.models import WON_STATUS_ID
 from dealsync.errors import DemoError
 from dealsync.ledger.database import open_database
@@ -33,6 +34,7 @@ PARAMETERS = {"apply": True}
 PRICE = 490
 LIVE_S = 30
 BUYER = "demo.buyer@example.com"
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -47,6 +49,11 @@ class Stopwatch:
         began = time.monotonic()
         yield
         self.seconds[what] = time.monotonic() - began
+
+    @property
+    def latest_s(self) -> float:
+        """What was measured last, in seconds."""
+        return next(reversed(self.seconds.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,23 +171,50 @@ def _main_job(stage: Stage, prefect: LocalPrefect, watch: Stopwatch) -> list[dic
 
 
 def _live_purchase(stage: Stage, prefect: LocalPrefect, receiver: str, watch: Stopwatch) -> dict[str, Any]:
-    """A payment whose webhook comes in: its deal is won without a schedule."""
+    """A deal reaches the invoice stage, gets its checkout link, and is paid through it: all without a schedule."""
     _dealsync(stage, "init", "--yes", "--receiver-url", receiver)
     stage.say(f"\nThe receiver listens at {receiver}; dealsync init --receiver-url registered both webhooks.")
-    deal = stage.control("leads", {"name": "Live deal", "price": PRICE})
-    stage.say(f"A buyer pays for deal {deal['id']} through its checkout, under another address:")
+    contact = {"name": "Live Buyer", "email": "live.buyer@example.com"}
+    lead_id = int(stage.control("leads", {"name": "Live deal", "price": PRICE, "contact": contact})["id"])
+    stage.say(f"A manager moves deal {lead_id} to the invoice stage:")
+    with watch.measure("deal in the invoice stage, until it had its link"):
+        stage.control(f"leads/{lead_id}/move", {"status_id": _invoice_status(stage)})
+        checkout_id, url = _wait_for(lambda: _opened_for(stage, lead_id), f"deal {lead_id} got no checkout")
+        _wait_for(lambda: url in json.dumps(_lead(stage, lead_id)), f"deal {lead_id} does not show its checkout link")
+    stage.say(f"  {watch.latest_s:.1f} s later its LS field holds a checkout link.")
+    stage.say("The client pays through the link, under another address:")
     with watch.measure("live payment, until its deal was won"):
-        custom = {"kommo_lead_id": str(deal["id"])}
-        stage.control("orders", {"email": "live.buyer@example.com", "total": PRICE * 100, "custom_data": custom})
-        deadline = time.monotonic() + LIVE_S
-        while _status_of(stage, deal["id"]) != WON_STATUS_ID:
-            if time.monotonic() > deadline:
-                raise DemoError(f"deal {deal['id']} was not won within {LIVE_S} s of its payment")
-            time.sleep(0.1)
-    took_s = watch.seconds["live payment, until its deal was won"]
-    run = prefect.flow_runs("process-inbox")[-1]
-    stage.say(f"Deal {deal['id']} is won {took_s:.1f} s after the payment, by a run of process-inbox.")
-    return {"deal": deal["id"], "seconds": took_s, "flow_run": run.id}
+        stage.control(f"checkouts/{checkout_id}/pay", {"email": "their.accountant@example.com"})
+        _wait_for(lambda: _status_of(stage, lead_id) == WON_STATUS_ID, f"deal {lead_id} was not won")
+    took_s, run = watch.latest_s, prefect.flow_runs("process-inbox")[-1]
+    stage.say(f"  Deal {lead_id} is won {took_s:.1f} s after the payment, by a run of process-inbox.")
+    return {"deal": lead_id, "seconds": took_s, "flow_run": run.id}
+
+
+def _wait_for(find: Callable[[], T | None], otherwise: str) -> T:
+    """Wait until something is there, and return it. Raises DemoError."""
+    deadline = time.monotonic() + LIVE_S
+    while not (found := find()):
+        if time.monotonic() > deadline:
+            raise DemoError(f"{otherwise} within {LIVE_S} s")
+        time.sleep(0.1)
+    return found
+
+
+def _invoice_status(stage: Stage) -> int:
+    """The status in which the configuration says that deals wait for payment."""
+    wanted = load_config(stage.folder / "dealsync.toml").kommo.invoice_status
+    statuses = [one for p in _state(stage)["kommo"]["pipelines"] for one in p["_embedded"]["statuses"]]
+    return next(int(one["id"]) for one in statuses if wanted in (one["id"], one["name"]))
+
+
+def _opened_for(stage: Stage, lead_id: int) -> tuple[str, str] | None:
+    """The id and link of a deal's checkout; None as long as there is none."""
+    for checkout in _state(stage)["lemon_squeezy"]["checkouts"]:
+        attributes = checkout["attributes"]
+        if (attributes["checkout_data"]["custom"] or {}).get("kommo_lead_id") == str(lead_id):
+            return str(checkout["id"]), str(attributes["url"])
+    return None
 
 
 def _run(stage: Stage, prefect: LocalPrefect) -> tuple[FlowRun, dict[str, Any]]:
@@ -207,10 +241,17 @@ def _some_won_sale(stage: Stage) -> tuple[str, int]:
     return next((order_id, sale["lead_id"]) for order_id, sale in truth.items() if sale["class"] == "won")
 
 
+def _state(stage: Stage) -> dict[str, Any]:
+    """Everything that both simulated accounts hold."""
+    return dict(httpx.get(f"{stage.simulator.url}/control/state", timeout=30).raise_for_status().json())
+
+
+def _lead(stage: Stage, lead_id: int) -> dict[str, Any]:
+    return next(dict(lead) for lead in _state(stage)["kommo"]["leads"] if lead["id"] == lead_id)
+
+
 def _status_of(stage: Stage, lead_id: int) -> int:
-    state = httpx.get(f"{stage.simulator.url}/control/state", timeout=30).raise_for_status().json()
-    leads = state["kommo"]["leads"]
-    return next(int(lead["status_id"]) for lead in leads if lead["id"] == lead_id)
+    return int(_lead(stage, lead_id)["status_id"])
 
 
 def _tell_times(stage: Stage, watch: Stopwatch) -> None:

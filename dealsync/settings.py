@@ -222,8 +222,8 @@ def load_settings() -> Settings:
     """Return environment and configuration. Raises ConfigError naming every setting that is missing or wrong."""
     environment = load_environment()
     config = load_config(environment.dealsync_config)
-    if config.email.to_client and not environment.smtp_host.strip():
-        raise ConfigError("email.to_client needs SMTP_HOST: which mail server takes the e-mails?")
+    if config.mails_by and not environment.smtp_host.strip():
+        raise ConfigError(f"{config.mails_by} needs SMTP_HOST: which mail server takes the e-mails?")
     return Settings(environment, config)
 
 

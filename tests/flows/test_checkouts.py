@@ -660,8 +660,13 @@ def test_mail__needs_a_sender_and_a_server(accounts: Accounts, monkeypatch: pyte
     with pytest.raises(ConfigError, match="SMTP_HOST"):
         issued()
     configure(accounts, email={"sender": ""})
-    with pytest.raises(ConfigError, match="to_client needs sender"):
+    with pytest.raises(ConfigError, match=r"email.to_client needs email\.sender"):
         issued()
     configure(accounts, email={"sender": "billing at acme"})
     with pytest.raises(ConfigError, match="is no sender"):
+        issued()
+    configure(
+        accounts, email={"to_client": False, "sender": ""}, checkout={"remind_after_days": 3, "remind_by": "email"}
+    )
+    with pytest.raises(ConfigError, match=r"checkout.remind_by needs email\.sender"):
         issued()
