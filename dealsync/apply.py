@@ -29,9 +29,9 @@ from dealsync.core.plan import (
     Note,
     Outcome,
     Seen,
-    State,
     Task,
 )
+from dealsync.core.states import State
 from dealsync.doubts import is_of_an_order, look_up, new_deal_link
 from dealsync.errors import ApiError, Banned, Rejected, Unauthorized, Unreachable
 from dealsync.ledger.runs import utc_now
@@ -233,7 +233,7 @@ async def _deliver(run: Run, parcels: Sequence[Parcel], call: Call, what: str) -
     for batch in batches(parcels, run.settings.config.limits.batch_size):
         run.progress(f"Kommo: writing {what}, {len(delivered)} of {len(parcels)} done")
         run.store.runs.ensure_held(run.run_id)
-        run.store.journal.mark_sent({a.key: p.lead_id for p in batch for a in p.actions}, utc_now())
+        run.store.journal.mark_sent({a.key: p.lead_id for p in batch for a in p.actions}, run.run_id, utc_now())
         results: Results = {}
         try:
             await _send(run, batch, call, results)
@@ -317,7 +317,7 @@ def _record(run: Run, results: Sequence[tuple[Parcel, Result]]) -> None:
         for parcel, result in results
         if result.result_id is not None and is_of_an_order(parcel.actions[0])
     ]
-    run.store.journal.close(_outcomes(results), links, utc_now())
+    run.store.journal.close(_outcomes(results), links, utc_now(), run_id=run.run_id)
 
 
 def _outcomes(results: Iterable[tuple[Parcel, Result]]) -> list[Outcome]:

@@ -13,7 +13,8 @@ from dealsync.core.batches import batches
 from dealsync.core.claims import ClaimToken, claim_url
 from dealsync.core.evidence import CHECKOUT_KEY, LEAD_ID_KEY, IssuedCheckout
 from dealsync.core.models import normal_email
-from dealsync.core.plan import Action, CheckoutWish, Outcome, State
+from dealsync.core.plan import Action, CheckoutWish, Outcome
+from dealsync.core.states import State
 from dealsync.errors import ApiError, Banned, ConfigError, Rejected, Unauthorized, UnexpectedAnswer, Unreachable
 from dealsync.ledger.keys import claim_key
 from dealsync.ledger.runs import utc_now
@@ -38,12 +39,12 @@ async def open_checkouts(run: Run, actions: Sequence[Action]) -> list[Outcome]:
     for batch in batches(wanted, AT_ONCE):
         run.progress(f"Lemon Squeezy: opening checkouts, {len(outcomes)} of {len(wanted)} done")
         run.store.runs.ensure_held(run.run_id)
-        run.store.journal.mark_sent({action.key: action.lead_id for action, _ in batch}, utc_now())
+        run.store.journal.mark_sent({a.key: a.lead_id for a, _ in batch}, run.run_id, utc_now())
         became = {a.key: Outcome(a.key, State.UNKNOWN, a.lead_id, error=INTERRUPTED) for a, _ in batch}
         try:
             await abreast(_open_one(run, action, wish, became) for action, wish in batch)
         finally:
-            run.store.journal.close(list(became.values()), (), utc_now())
+            run.store.journal.close(list(became.values()), (), utc_now(), run_id=run.run_id)
         outcomes += became.values()
     return outcomes
 

@@ -17,7 +17,8 @@ from dealsync.apis.kommo.normalise import Written
 from dealsync.checkouts import find_opened
 from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_READ_LAG
 from dealsync.core.models import Deal, Link, Tier, normal_email, normal_name
-from dealsync.core.plan import Action, DealChange, Doubt, Kind, NewCompany, NewContact, NewDeal, Outcome, Seen, State
+from dealsync.core.plan import Action, DealChange, Doubt, Kind, NewCompany, NewContact, NewDeal, Outcome, Seen
+from dealsync.core.states import State
 from dealsync.core.texts import reference
 from dealsync.ledger.runs import utc_now
 from dealsync.run import Run
@@ -42,7 +43,7 @@ async def settle_doubts(run: Run) -> int:
         return 0
     run.progress(f"Looking up {len(doubts)} writes whose answers were lost")
     settled = await look_up(run, doubts)
-    run.store.journal.close(settled.outcomes, settled.links, utc_now())
+    run.store.journal.close(settled.outcomes, settled.links, utc_now(), run_id=run.run_id)
     return len(doubts)
 
 

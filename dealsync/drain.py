@@ -13,7 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from dealsync.apply import apply_actions
 from dealsync.core.focus import Focus
 from dealsync.core.inbox import Failure, InboxItem
-from dealsync.core.plan import Action, Outcome, Plan, State
+from dealsync.core.plan import Action, Outcome, Plan
+from dealsync.core.states import State
 from dealsync.doubts import settle_doubts
 from dealsync.drained import Drained, Processed, Waiting
 from dealsync.errors import DealsyncError

@@ -54,6 +54,10 @@ class UnknownEvent(DealsyncError):
     """No such event is in the inbox, or the beginning of an id fits several."""
 
 
+class UnknownEntry(DealsyncError):
+    """The ledger has no action of that key, or none that the wish fits."""
+
+
 class EventsParked(DealsyncError):
     """Events failed as often as they are tried. Read why (`dealsync inbox list --state parked`), then replay them."""
 

@@ -11,7 +11,8 @@ from uuid import UUID
 
 from dealsync.addresses import deal_url
 from dealsync.core.checkouts import CheckoutPlan, Verdict
-from dealsync.core.plan import Kind, Outcome, Refusal, State
+from dealsync.core.plan import Kind, Outcome, Refusal
+from dealsync.core.states import State
 from dealsync.errors import RunFailed
 from dealsync.ledger.runs import utc_now
 from dealsync.report import MARKDOWN_ROWS, cell

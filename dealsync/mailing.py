@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dealsync.core.plan import Action, Letter, Outcome, State
+from dealsync.core.plan import Action, Letter, Outcome
+from dealsync.core.states import State
 from dealsync.errors import MailError, MailLost, MailNotSent, MailRefused
 from dealsync.ledger.runs import utc_now
 from dealsync.mail.compose import compose
@@ -29,7 +30,7 @@ async def send_letters(run: Run, actions: Sequence[Action]) -> list[Outcome]:
     except MailNotSent as error:
         left = [a for a, _ in wanted[len(outcomes) :]]
         unsent = [Outcome(a.key, State.FAILED, a.lead_id, error=str(error)) for a in left]
-        run.store.journal.close(unsent, (), utc_now())
+        run.store.journal.close(unsent, (), utc_now(), run_id=run.run_id)
         outcomes += unsent
     return outcomes
 
@@ -38,7 +39,7 @@ async def _send(run: Run, counter: Counter, action: Action, letter: Letter) -> O
     key, lead_id, section = action.key, action.lead_id, run.settings.config.email
     run.store.runs.ensure_held(run.run_id)
     message = compose(letter, key=key, sender=section.sender, reply_to=section.reply_to, now=utc_now())
-    run.store.journal.mark_sent({key: lead_id}, utc_now())
+    run.store.journal.mark_sent({key: lead_id}, run.run_id, utc_now())
     outcome = Outcome(key, State.UNKNOWN, lead_id, error=INTERRUPTED)
     try:
         await counter.send(message)
@@ -50,5 +51,5 @@ async def _send(run: Run, counter: Counter, action: Action, letter: Letter) -> O
     except MailError as error:
         outcome = Outcome(key, State.FAILED, lead_id, error=str(error))
     finally:
-        run.store.journal.close([outcome], (), utc_now())
+        run.store.journal.close([outcome], (), utc_now(), run_id=run.run_id)
     return outcome

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from dealsync.addresses import deal_url, order_url
-from dealsync.core.plan import Action, Drift, Outcome, Plan, Refusal, State
+from dealsync.core.plan import Action, Drift, Outcome, Plan, Refusal
+from dealsync.core.states import State
 from dealsync.errors import RunFailed
 from dealsync.ledger.runs import utc_now
 from dealsync.run import Run

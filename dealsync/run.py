@@ -105,6 +105,8 @@ async def open_run(
             retry_s = URGENT_RETRY_S if urgent else RETRY_S
             async with store.runs.exclusive(job, patience=PATIENCE, retry_s=retry_s) as run_id:
                 started_at = utc_now()
+                for client in (lemon_squeezy, kommo):
+                    client.guard_writes(lambda: store.runs.ensure_held(run_id))
                 progress("Reading the Kommo account")
                 view, directory = await find_account(settings, kommo, store.accounts, max_age=account_age)
                 store.runs.bind(KOMMO_ACCOUNT, str(view.account.account_id))

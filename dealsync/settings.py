@@ -33,6 +33,7 @@ from dealsync.ledger.accounts import Accounts
 from dealsync.ledger.awaiting import Awaited
 from dealsync.ledger.blocks import Blocks
 from dealsync.ledger.database import open_database
+from dealsync.ledger.entries import Entries
 from dealsync.ledger.evidence import Evidence
 from dealsync.ledger.findings import Findings
 from dealsync.ledger.inbox import Inbox
@@ -182,6 +183,7 @@ class Store:
     inbox: Inbox
     accounts: Accounts
     awaited: Awaited
+    entries: Entries
 
     def close(self) -> None:
         """Close the connections that are open; a process that lives on must not pile them up, run after run."""
@@ -255,6 +257,7 @@ def build_store(environment: Environment) -> Store:
         Inbox(engine),
         Accounts(engine),
         Awaited(engine),
+        Entries(engine),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TypeVar
 
 from rich.console import Console
@@ -12,8 +12,10 @@ from rich.table import Table
 
 from dealsync.addresses import deal_url, order_url
 from dealsync.core.inbox import InboxItem, InboxState
+from dealsync.core.states import State
 from dealsync.drained import Drained
 from dealsync.issued import WORDS, Issued
+from dealsync.ledger.entries import EntryItem
 from dealsync.ledger.reviews import ReviewItem, ReviewState
 from dealsync.report import DRIFT_WORDS, Report
 from dealsync.reviewing import decision_words
@@ -89,6 +91,19 @@ def print_inbox(items: Sequence[InboxItem]) -> None:
         _print_indented(console, 2, f"{event.event_id}")
         if words := item.error if item.state is not InboxState.DONE else item.result:
             _print_indented(console, 2, words)
+
+
+def print_entries(items: Sequence[EntryItem], counts: Mapping[str, int]) -> None:
+    """Print actions of the ledger, one below the other, and how many there are of each state."""
+    console = Console(highlight=False)
+    console.print(", ".join(f"{count} {state}" for state, count in counts.items()), style="bold")
+    for item in items:
+        at = item.closed_at or item.sent_at or item.planned_at
+        console.print(f"{at:%Y-%m-%d %H:%M:%S}  {item.state.value:<9} {item.idempotency_key}", soft_wrap=True)
+        deal = f"deal {item.lead_id}: " if item.lead_id else ""
+        _print_indented(console, 2, f"{deal}{item.reason}")
+        if item.error and item.state is not State.APPLIED:
+            _print_indented(console, 2, f"{item.error} (attempt {item.attempts})")
 
 
 def with_progress(work: Callable[[Callable[[str], None]], Coroutine[None, None, Value]]) -> Value:

@@ -108,6 +108,8 @@ class Transport:
         self._read_error = read_error
         self._remaining_header = remaining_header
         self._retry_wait_s = retry_wait_s
+        self.before_write: Callable[[], None] = _nothing
+        """Called when the turn of a write has come, right before it leaves; raises to keep it here."""
         self._http = httpx.AsyncClient(
             base_url=origin, timeout=TIMEOUT, headers={"User-Agent": f"dealsync/{__version__}", **(headers or {})}
         )
@@ -162,6 +164,8 @@ class Transport:
     async def _exchange(self, method: str, path: str, token: str | None, **content: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with self._pace.turn():
+            if method != "GET":
+                self.before_write()
             self.requests[f"{self.api} {method} {ID.sub('/{id}', path)}"] += 1
             began_s = asyncio.get_running_loop().time()
             try:
@@ -233,6 +237,10 @@ class Transport:
 
     def _name(self, method: str, path: str) -> str:
         return f"{self.api} {method} {path}"
+
+
+def _nothing() -> None:
+    """Nothing stands in the way of a write."""
 
 
 def _request_id(response: httpx.Response) -> str:

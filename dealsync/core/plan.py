@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from dealsync.core.models import Link, Money
+from dealsync.core.states import State
 from dealsync.errors import UnsafePlan
 
 
@@ -189,17 +190,6 @@ class Action:
         """The order of the sale that this action is about; empty where there is none."""
         kind, _, object_id = self.source.partition(":")
         return object_id if kind == "order" else self.sale
-
-
-class State(StrEnum):
-    """Where an action stands in the ledger. Only applied and dismissed are final."""
-
-    PLANNED = "planned"
-    SENT = "sent"
-    APPLIED = "applied"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-    DISMISSED = "dismissed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from dealsync.core.evidence import LEAD_ID_KEY
 from dealsync.core.models import normal_email
-from dealsync.core.plan import State
+from dealsync.core.states import FINAL
 from dealsync.ledger.tables import (
     CheckoutRow,
     ContactEmailRow,
@@ -25,7 +25,6 @@ from dealsync.ledger.tables import (
 ERASED = "(erased)"
 SHORTEST_NAME = 3
 """Characters of a name that is looked for in other texts: a shorter one is found in every word."""
-FINAL = (State.APPLIED.value, State.DISMISSED.value)
 
 
 def erase_person(engine: Engine, email: str) -> dict[str, int]:

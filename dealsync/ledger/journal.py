@@ -1,11 +1,12 @@
 """The journal: what was meant, sent and done, and to which deal each order belongs.
 
-The unique idempotency key is the lock: of two workers that mean the same effect, one gets to send it.
+The unique idempotency key is the lock: of two workers that mean the same effect, one gets to send it. An action goes
+from state to state by the table of `core.states` and in no other way: each statement names the states that it takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,16 +16,17 @@ from sqlalchemy import BigInteger, Connection, Engine, bindparam, func, select, 
 from sqlalchemy import false as sql_false
 
 from dealsync.core.models import Link
-from dealsync.core.plan import Action, Doubt, Kind, Outcome, Plan, State, Unfinished
+from dealsync.core.plan import Action, Doubt, Kind, Outcome, Plan, Unfinished
+from dealsync.core.states import AGAIN, IN_DOUBT, STEP_TO, Step, sources, target
 from dealsync.core.tables import LEDGER_COLUMNS, LINK_COLUMNS
+from dealsync.errors import RunInProgress
 from dealsync.ledger.frames import stored
 from dealsync.ledger.links import keep_links
 from dealsync.ledger.reviews import decided_since, keep_reviews
+from dealsync.ledger.runs import is_held_by
 from dealsync.ledger.tables import LedgerEntry, LinkRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
-AGAIN = (State.PLANNED.value, State.FAILED.value)
-"""States from which an action may be taken up again; all others hold its key."""
 _ACTION = TypeAdapter(Action)
 
 
@@ -47,14 +49,18 @@ class Journal:
             claimed = _claim(db, [a for a in plan.actions if a.order_id not in decided], run_id, now)
         return tuple(action for action in plan.actions if action.key in claimed)
 
-    def mark_sent(self, lead_ids: Mapping[str, int | None], now: datetime) -> None:
-        """Remember, before the request, that these actions are on their way, by key, and to which deal."""
+    def mark_sent(self, lead_ids: Mapping[str, int | None], run_id: str, now: datetime) -> None:
+        """Remember, before the request, that these actions are on their way, by key, and to which deal.
+
+        Raises RunInProgress, and marks none, when another run has taken one of them up meanwhile.
+        """
         table = table_of(LedgerEntry)
         statement = (
             update(table)
-            .where(table.c.idempotency_key == bindparam("key"))
+            .where(table.c.idempotency_key == bindparam("key"), table.c.run_id == run_id)
+            .where(table.c.state.in_(sources(Step.SEND)))
             .values(
-                state=State.SENT.value,
+                state=target(Step.SEND),
                 sent_at=now,
                 attempts=table.c.attempts + 1,
                 lead_id=func.coalesce(bindparam("deal", type_=BigInteger), table.c.lead_id),
@@ -63,36 +69,18 @@ class Journal:
         with self._engine.begin() as db:
             if lead_ids:
                 db.execute(statement, [{"key": key, "deal": lead_id} for key, lead_id in lead_ids.items()])
+            _ensure_ours(db, lead_ids, run_id)
 
-    def close(self, outcomes: Sequence[Outcome], links: Sequence[Link], now: datetime) -> None:
-        """Record what became of actions, and the links that new deals made, in one transaction."""
-        table = table_of(LedgerEntry)
-        statement = (
-            update(table)
-            .where(table.c.idempotency_key == bindparam("key"))
-            .values(
-                state=bindparam("became"),
-                lead_id=func.coalesce(bindparam("deal", type_=BigInteger), table.c.lead_id),
-                result_id=func.coalesce(bindparam("made", type_=BigInteger), table.c.result_id),
-                error=bindparam("words"),
-                is_refused=bindparam("refused"),
-                closed_at=now,
-            )
-        )
-        rows = [
-            {
-                "key": o.key,
-                "became": o.state.value,
-                "deal": o.lead_id,
-                "made": o.result_id,
-                "words": o.error,
-                "refused": o.is_refused,
-            }
-            for o in outcomes
-        ]
+    def close(self, outcomes: Sequence[Outcome], links: Sequence[Link], now: datetime, *, run_id: str) -> None:
+        """Record what became of actions, and the links that new deals made, in one transaction.
+
+        A run that has lost its lock can tell of what has happened, not of what has not: others may be at it by now.
+        """
         with self._engine.begin() as db:
-            if rows:
-                db.execute(statement, rows)
+            for state, step in STEP_TO.items():
+                rows = [_closing(outcome) for outcome in outcomes if outcome.state is state]
+                if rows:
+                    db.execute(_close(step, run_id, now), rows)
             keep_links(db, links, now)
 
     def states_of(self, lead_ids: Iterable[int]) -> pd.DataFrame:
@@ -121,7 +109,7 @@ class Journal:
         """Return the actions that were sent and whose answer is not known, oldest first."""
         query = (
             select(LedgerEntry.action, LedgerEntry.lead_id, LedgerEntry.sent_at)
-            .where(LedgerEntry.state.in_((State.SENT.value, State.UNKNOWN.value)))
+            .where(LedgerEntry.state.in_(IN_DOUBT))
             .order_by(LedgerEntry.sent_at, LedgerEntry.idempotency_key)
         )
         with self._engine.connect() as db:
@@ -169,6 +157,44 @@ class Journal:
         return stored(self._engine, LedgerEntry, LEDGER_COLUMNS, LedgerEntry.state.not_in(AGAIN))
 
 
+def _ensure_ours(db: Connection, keys: Collection[str], run_id: str) -> None:
+    """Raise RunInProgress unless all these actions are sent, and by this run."""
+    ours = (LedgerEntry.run_id == run_id, LedgerEntry.state == target(Step.SEND))
+    count = sum(
+        db.scalar(select(func.count()).where(LedgerEntry.idempotency_key.in_(chunk), *ours)) or 0
+        for chunk in chunks(keys)
+    )
+    if count < len(keys):
+        raise RunInProgress(f"Another run has taken up what run {run_id} was about to send; it sends nothing more")
+
+
+def _close(step: Step, run_id: str, now: datetime) -> Any:
+    table = table_of(LedgerEntry)
+    statement = (
+        update(table)
+        .where(table.c.idempotency_key == bindparam("key"), table.c.state.in_(sources(step)))
+        .values(
+            state=target(step),
+            lead_id=func.coalesce(bindparam("deal", type_=BigInteger), table.c.lead_id),
+            result_id=func.coalesce(bindparam("made", type_=BigInteger), table.c.result_id),
+            error=bindparam("words"),
+            is_refused=bindparam("refused"),
+            closed_at=now,
+        )
+    )
+    return statement if step is Step.CONFIRM else statement.where(is_held_by(run_id))
+
+
+def _closing(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "key": outcome.key,
+        "deal": outcome.lead_id,
+        "made": outcome.result_id,
+        "words": outcome.error,
+        "refused": outcome.is_refused,
+    }
+
+
 def _claim(db: Connection, actions: Sequence[Action], run_id: str, now: datetime) -> frozenset[str]:
     claimed: set[str] = set()
     for chunk in chunks(actions):
@@ -189,7 +215,7 @@ def _entry(action: Action, run_id: str, now: datetime) -> dict[str, Any]:
         "order_id": action.order_id,
         "alarm": action.alarm,
         "lead_id": action.lead_id,
-        "state": State.PLANNED.value,
+        "state": target(Step.CLAIM),
         "action": _ACTION.dump_python(action, mode="json"),
         "run_id": run_id,
         "attempts": 0,

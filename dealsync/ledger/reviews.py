@@ -12,7 +12,8 @@ import pandas as pd
 from sqlalchemy import Connection, Engine, exists, select, update
 
 from dealsync.core.models import Link, Tier
-from dealsync.core.plan import Candidate, Decision, Review, Scope, State
+from dealsync.core.plan import Candidate, Decision, Review, Scope
+from dealsync.core.states import AGAIN
 from dealsync.core.tables import DECISION_COLUMNS
 from dealsync.errors import AlreadyDecided, AlreadyPlaced, UnknownReview
 from dealsync.ledger.frames import stored
@@ -150,7 +151,7 @@ def _ensure_without_deal(db: Connection, order_id: str) -> None:
         )
     used_up = select(LedgerEntry.lead_id).where(
         LedgerEntry.idempotency_key == f"order:{order_id}:deal",
-        LedgerEntry.state.not_in((State.PLANNED.value, State.FAILED.value)),
+        LedgerEntry.state.not_in(AGAIN),
     )
     if (made := db.execute(used_up).first()) is not None:
         raise AlreadyPlaced(

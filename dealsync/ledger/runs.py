@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import ColumnElement, Engine, delete, exists, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from dealsync.errors import ConfigError, RunInProgress
@@ -40,6 +40,11 @@ class Watermark:
 def utc_now() -> datetime:
     """Return the present time, aware UTC."""
     return datetime.now(UTC)
+
+
+def is_held_by(run_id: str) -> ColumnElement[bool]:
+    """Return the condition that a run holds the lock, for statements that only its holder may carry out."""
+    return exists().where(LockRow.name == LOCK, LockRow.holder == run_id)
 
 
 class Runs:

@@ -53,6 +53,10 @@ class Kommo:
         """Requests sent so far, by API, method and path."""
         return self._transport.requests
 
+    def guard_writes(self, guard: Callable[[], None]) -> None:
+        """Call `guard` right before each write leaves; what it raises keeps the write here."""
+        self._transport.before_write = guard
+
     async def close(self) -> None:
         """Close the connections."""
         await self._transport.close()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Engine, text
 
 from dealsync.core.evidence import Sender
-from dealsync.core.plan import Action, Kind, NewContact, Outcome, Plan, State
+from dealsync.core.plan import Action, Kind, NewContact, Outcome, Plan
+from dealsync.core.states import State
 from dealsync.ledger.erasure import erase_person
 from dealsync.ledger.inbox import Arrival, Inbox
 from dealsync.ledger.journal import Journal
@@ -40,7 +41,7 @@ def fill(engine: Engine) -> None:
         "order:17:contact", Kind.CREATE_CONTACT, "order:17", None, "new", "none", NewContact("Ann Example", ANN, None)
     )
     journal.record(Plan(actions=(made,)), "run", NOW)
-    journal.close([Outcome(made.key, State.APPLIED, None, 81)], [], NOW)
+    journal.close([Outcome(made.key, State.APPLIED, None, 81)], [], NOW, run_id="run")
 
 
 def test_forget__leaves_nothing_of_the_person_and_all_of_the_others(engine: Engine) -> None:

@@ -14,8 +14,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
 
 from dealsync.core.models import Invoice, Link, Money, Tier, normal_name
-from dealsync.core.plan import Action, DealChange, Kind, NewDeal, Note, Outcome, Plan, Seen, State, Task
+from dealsync.core.plan import Action, DealChange, Kind, NewDeal, Note, Outcome, Plan, Seen, Task
 from dealsync.core.planner import make_plan
+from dealsync.core.states import State
 from dealsync.core.tables import Tables
 from dealsync.core.texts import NAME_LIMIT
 from dealsync.errors import ConfigError, RunInProgress
@@ -27,6 +28,7 @@ from dealsync.ledger.reviews import Reviews
 from dealsync.ledger.runs import LEASE, Runs, Watermark
 from dealsync.ledger.tables import Base
 from tests.builders import NOW, WON, World, contact, deal, order, policy, subscription
+from tests.unit.ledger.locks import hold_lock
 
 LATER = NOW + timedelta(minutes=1)
 
@@ -149,9 +151,9 @@ def test_journal__a_key_is_given_to_one_run_only(engine: Engine) -> None:
     plan = Plan(actions=(action(),))
     assert journal.record(plan, "run-1", NOW) == plan.actions
     assert journal.record(plan, "run-2", NOW) == plan.actions  # never sent: a later run may
-    journal.mark_sent({"order:17:won": 31}, NOW)
+    journal.mark_sent({"order:17:won": 31}, "run-2", NOW)
     assert journal.record(plan, "run-3", NOW) == ()
-    journal.close([Outcome("order:17:won", State.APPLIED, 31, 31)], [], NOW)
+    journal.close([Outcome("order:17:won", State.APPLIED, 31, 31)], [], NOW, run_id="run-2")
     assert journal.record(plan, "run-4", NOW) == ()
     assert list(journal.entries()["state"]) == ["applied"]
 
@@ -160,7 +162,8 @@ def test_journal__a_failed_action_may_be_taken_up_again(engine: Engine) -> None:
     journal = Journal(engine)
     plan = Plan(actions=(action(),))
     journal.record(plan, "run-1", NOW)
-    journal.close([Outcome("order:17:won", State.FAILED, error="no")], [], NOW)
+    hold_lock(engine, "run-1")
+    journal.close([Outcome("order:17:won", State.FAILED, error="no")], [], NOW, run_id="run-1")
     assert [a.key for a in journal.unfinished().actions] == ["order:17:won"]
     assert journal.record(plan, "run-2", NOW) == plan.actions
 
@@ -169,7 +172,7 @@ def test_journal__what_was_sent_without_an_answer_is_in_doubt(engine: Engine) ->
     journal = Journal(engine)
     note = action("order:17:note:paid", Kind.NOTE, lead_id=None, change=Note("Paid. ref 123456"))
     journal.record(Plan(actions=(note,)), "run-1", NOW)
-    journal.mark_sent({note.key: 77}, LATER)
+    journal.mark_sent({note.key: 77}, "run-1", LATER)
     (doubt,) = journal.doubts()
     assert (doubt.action, doubt.sent_at) == (replace(note, lead_id=77), LATER)
 
@@ -194,7 +197,8 @@ def test_journal__actions_come_back_as_they_were(engine: Engine, change: object)
 def test_journal__a_link_is_made_with_its_outcome(engine: Engine) -> None:
     journal = Journal(engine)
     journal.record(Plan(actions=(action("order:17:deal", Kind.CREATE_DEAL, lead_id=None),)), "run-1", NOW)
-    journal.close([Outcome("order:17:deal", State.APPLIED, 40, 40)], [Link("17", 40, Tier.SELF_SERVE, "made")], NOW)
+    made = Outcome("order:17:deal", State.APPLIED, 40, 40)
+    journal.close([made], [Link("17", 40, Tier.SELF_SERVE, "made")], NOW, run_id="run-1")
     assert journal.links()[["order_id", "lead_id"]].values.tolist() == [["17", 40]]
     assert journal.result_ids(["order:17:deal", "order:99:deal"]) == {"order:17:deal": 40}
     assert journal.unfinished().rota_positions == {"": 1}

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from dealsync.core.models import Link, Tier
-from dealsync.core.plan import Action, Candidate, Decision, Kind, NewDeal, Outcome, Plan, Review, Scope, State
+from dealsync.core.plan import Action, Candidate, Decision, Kind, NewDeal, Outcome, Plan, Review, Scope
+from dealsync.core.states import State
 from dealsync.core.tables import DECISION_COLUMNS
 from dealsync.errors import AlreadyDecided, AlreadyPlaced, UnknownReview
 from dealsync.ledger.journal import Journal
@@ -17,6 +18,7 @@ from dealsync.ledger.mirror import Mirror
 from dealsync.ledger.reviews import ReviewItem, Reviews, ReviewState
 from dealsync.ledger.tables import LedgerEntry, ReviewRow
 from tests.builders import NOW, STORE, WON, deal, order
+from tests.unit.ledger.locks import hold_lock
 
 LATER = NOW + timedelta(hours=1)
 MUCH_LATER = NOW + timedelta(days=1)
@@ -237,10 +239,18 @@ def test_resolve__a_new_deal_is_not_made_twice_even_if_the_first_was_deleted(eng
     made = NewDeal("n", 1, 142, None, 501, {})
     action = Action("order:17:deal", Kind.CREATE_DEAL, "order:17", None, "because", "evidence", made)
     journal.record(Plan(actions=(action,), reviews=(review(17),)), "run-1", NOW)
-    journal.close([Outcome(action.key, State.APPLIED, 40, 40)], [Link("17", 40, Tier.SELF_SERVE, "made")], NOW)
+    made_it = Outcome(action.key, State.APPLIED, 40, 40)
+    journal.close([made_it], [Link("17", 40, Tier.SELF_SERVE, "made")], NOW, run_id="run-1")
     with pytest.raises(AlreadyPlaced, match=r"order:17 .*\(40\).*--lead.*--dismiss"):
         resolve(engine, Decision.NEW)
-    journal.close([Outcome(action.key, State.FAILED, error="no")], [], NOW)
+
+
+def test_resolve__a_new_deal_that_failed_before_is_made_after_all(engine: Engine) -> None:
+    journal, made = Journal(engine), NewDeal("n", 1, 142, None, 501, {})
+    action = Action("order:17:deal", Kind.CREATE_DEAL, "order:17", None, "because", "evidence", made)
+    journal.record(Plan(actions=(action,), reviews=(review(17),)), "run-1", NOW)
+    hold_lock(engine, "run-1")
+    journal.close([Outcome(action.key, State.FAILED, error="no")], [], NOW, run_id="run-1")
     assert resolve(engine, Decision.NEW).decision == "new"
 
 

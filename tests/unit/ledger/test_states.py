@@ -1,0 +1,84 @@
+"""The ledger goes from state to state by the table, on both databases, whatever is tried."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from sqlalchemy import Engine, update
+
+from dealsync.core.plan import Outcome, Plan
+from dealsync.core.states import STEP_TO, TABLE, State, Step
+from dealsync.errors import RunInProgress
+from dealsync.ledger.entries import ChosenEntries, Entries
+from dealsync.ledger.journal import Journal
+from dealsync.ledger.tables import LedgerEntry
+from tests.builders import NOW
+from tests.unit.ledger.locks import hold_lock
+from tests.unit.ledger.test_ledger import action
+
+KEY, RUN = "order:17:won", "run-1"
+
+
+def put(engine: Engine, state: State, *, holder: str = RUN) -> None:
+    """Bring the action into a state, by force."""
+    Journal(engine).record(Plan(actions=(action(KEY),)), RUN, NOW)
+    hold_lock(engine, holder)
+    with engine.begin() as db:
+        db.execute(update(LedgerEntry).values(state=state.value, run_id=RUN))
+
+
+def take(engine: Engine, step: Step) -> None:
+    """Try a step, as the program does."""
+    journal, entries, chosen = Journal(engine), Entries(engine), ChosenEntries(keys=(KEY,))
+    if step is Step.CLAIM:
+        journal.record(Plan(actions=(action(KEY),)), RUN, NOW)
+    elif step is Step.SEND:
+        journal.mark_sent({KEY: 31}, RUN, NOW)
+    elif step is Step.DISMISS:
+        entries.dismiss(chosen, NOW)
+    elif step is Step.RETRY:
+        entries.retry(chosen, NOW)
+    else:
+        (state,) = (state for state, one in STEP_TO.items() if one is step)
+        journal.close([Outcome(KEY, state, 31)], [], NOW, run_id=RUN)
+
+
+@pytest.mark.parametrize(("state", "step"), list(itertools.product(State, Step)))
+def test_ledger__takes_a_step_where_the_table_has_it_and_nowhere_else(engine: Engine, state: State, step: Step) -> None:
+    put(engine, state)
+    if step is Step.SEND and (state, step) not in TABLE and state is not State.SENT:
+        with pytest.raises(RunInProgress):
+            take(engine, step)
+    else:
+        take(engine, step)
+    assert Entries(engine).find(KEY).state is TABLE.get((state, step), state)
+
+
+@pytest.mark.parametrize("state", [State.SENT, State.UNKNOWN])
+@pytest.mark.parametrize("step", [Step.REJECT, Step.LOSE])
+def test_ledger__a_run_that_lost_its_lock_cannot_say_that_something_did_not_happen(
+    engine: Engine, state: State, step: Step
+) -> None:
+    put(engine, state, holder="run-2")
+    take(engine, step)
+    assert Entries(engine).find(KEY).state is state
+    take(engine, Step.CONFIRM)
+    assert Entries(engine).find(KEY).state is State.APPLIED
+
+
+def test_ledger__what_another_run_took_up_is_not_sent(engine: Engine) -> None:
+    journal = Journal(engine)
+    journal.record(Plan(actions=(action(KEY),)), RUN, NOW)
+    journal.record(Plan(actions=(action(KEY),)), "run-2", NOW)
+    with pytest.raises(RunInProgress, match=RUN):
+        journal.mark_sent({KEY: 31}, RUN, NOW)
+    assert Entries(engine).find(KEY).state is State.PLANNED
+    journal.mark_sent({KEY: 31}, "run-2", NOW)
+
+
+def test_table__every_state_can_be_reached_and_left_as_people_were_told() -> None:
+    reached = {State.PLANNED, *TABLE.values()}
+    assert reached == set(State)
+    assert {state for state, step in TABLE if step is not Step.RETRY} == set(State) - {State.APPLIED, State.DISMISSED}
+    assert all(to in (State.APPLIED, State.FAILED, State.UNKNOWN) for (of, _), to in TABLE.items() if of is State.SENT)
