@@ -370,6 +370,13 @@ class TasksSection(_Section):
         return value
 
 
+class AlertsSection(_Section):
+    """When people are told that dealsync itself is not well."""
+
+    reconcile_hours: Annotated[float, Field(ge=0)] = 3  # since the last run that went through; 0: never
+    after_attempts: Annotated[int, Field(ge=1)] = 3  # of a write that fails
+
+
 class InboxSection(_Section):
     """How webhooks are kept."""
 
@@ -403,6 +410,7 @@ class Config(_Section):
     receiver: ReceiverSection = ReceiverSection()
     claim: ClaimSection = ClaimSection()
     inbox: InboxSection = InboxSection()
+    alerts: AlertsSection = AlertsSection()
     fields: dict[str, NameOrId] = Field(default_factory=dict)
 
     @model_validator(mode="after")

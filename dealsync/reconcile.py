@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from datetime import datetime
+
 from dealsync.apply import apply_actions
 from dealsync.doubts import settle_doubts
+from dealsync.ledger.database import told_as_ours
+from dealsync.ledger.runs import APPLYING_JOBS, DEEP_SWEEP, RECONCILE
 from dealsync.planning import make_plan, record_intent
 from dealsync.poll import Reach, poll_kommo, poll_lemon_squeezy, side_by_side
 from dealsync.report import Report, make_report
 from dealsync.run import Progress, open_run
-from dealsync.settings import load_settings
+from dealsync.settings import build_store, load_environment, load_settings
+
+PLAN = "plan"
+
+
+def job_of(*, apply: bool, reach: Reach) -> str:
+    """Return the name under which a run is remembered."""
+    return (DEEP_SWEEP if reach.deep else RECONCILE) if apply else PLAN
+
+
+def made_up_for(job: str, due_at: datetime) -> str | None:
+    """Return a run that began after one of this job was due and has done all of its work; None if there is none.
+
+    After an outage late runs come one behind the other: the first one does what all of them would.
+    """
+    jobs = (job,) if job == DEEP_SWEEP else APPLYING_JOBS
+    with told_as_ours(), closing(build_store(load_environment())) as store:
+        return store.runs.done_since(jobs, due_at)
 
 
 async def reconcile(
@@ -19,7 +41,7 @@ async def reconcile(
     Records that could not be written do not raise: see `Report.raise_if_failed`.
     """
     settings, reach = load_settings(), reach or Reach()
-    async with open_run("reconcile", settings=settings, progress=progress) as run:
+    async with open_run(job_of(apply=apply, reach=reach), settings=settings, progress=progress) as run:
         await settle_doubts(run)
         await side_by_side(poll_lemon_squeezy(run, reach), poll_kommo(run, reach))
         plan = await make_plan(run)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from dealsync.account import Directory, find_account
+from dealsync.alerting import watch
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.lemonsqueezy.client import LemonSqueezy
 from dealsync.ledger.database import told_as_ours
@@ -99,11 +100,21 @@ async def open_run(
     settings = settings or load_settings()
     store = build_store(settings.environment)
     lemon_squeezy, kommo = _clients(settings, store, urgent=urgent)
+    beats = Counter[str]()
+
+    def tell(text: str) -> None:
+        beats["told"] += 1
+        progress(text)
+
+    def pulse() -> tuple[int, ...]:
+        """What changes as long as the run gets on."""
+        return beats["told"], sum(lemon_squeezy.requests.values()), sum(kommo.requests.values())
+
     try:
         with told_as_ours():
             progress("Taking the run lock")
             retry_s = URGENT_RETRY_S if urgent else RETRY_S
-            async with store.runs.exclusive(job, patience=PATIENCE, retry_s=retry_s) as run_id:
+            async with store.runs.exclusive(job, patience=PATIENCE, retry_s=retry_s, pulse=pulse) as run_id:
                 started_at = utc_now()
                 for client in (lemon_squeezy, kommo):
                     client.guard_writes(lambda: store.runs.ensure_held(run_id))
@@ -111,8 +122,9 @@ async def open_run(
                 view, directory = await find_account(settings, kommo, store.accounts, max_age=account_age)
                 store.runs.bind(KOMMO_ACCOUNT, str(view.account.account_id))
                 kommo.price_digits = directory.policy.price_digits
-                yield Run(run_id, settings, store, lemon_squeezy, kommo, directory, started_at, progress)
+                yield Run(run_id, settings, store, lemon_squeezy, kommo, directory, started_at, tell)
     finally:
+        await watch(settings, store)
         await lemon_squeezy.close()
         await kommo.close()
         store.close()

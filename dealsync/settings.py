@@ -30,6 +30,7 @@ from dealsync.config import Config, load_config, words_of
 from dealsync.core.assumptions import KOMMO_MOST_IN_A_SECOND
 from dealsync.errors import ConfigError
 from dealsync.ledger.accounts import Accounts
+from dealsync.ledger.alerts import Alerts
 from dealsync.ledger.awaiting import Awaited
 from dealsync.ledger.blocks import Blocks
 from dealsync.ledger.database import open_database
@@ -77,6 +78,7 @@ class Environment(BaseSettings):
     smtp_user: str = ""
     smtp_password: SecretStr = SecretStr("")
     smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    dealsync_alert_urls: SecretStr = SecretStr("")
     prefect_api_url: str = ""
     prefect_api_auth_string: SecretStr = SecretStr("")
     dealsync_database_url: SecretStr = SecretStr("sqlite:///dealsync.db")
@@ -150,6 +152,11 @@ class Environment(BaseSettings):
         return self.kommo_api_url or self.kommo_url
 
     @property
+    def alert_urls(self) -> tuple[str, ...]:
+        """Where alerts go, as Apprise writes addresses."""
+        return tuple(self.dealsync_alert_urls.get_secret_value().split())
+
+    @property
     def webhook_secrets(self) -> list[str]:
         """The secrets that may have signed a webhook: several while they are rotated, none where none is set."""
         parts = self.lemon_squeezy_webhook_secret.get_secret_value().split(",")
@@ -184,6 +191,7 @@ class Store:
     accounts: Accounts
     awaited: Awaited
     entries: Entries
+    alerts: Alerts
 
     def close(self) -> None:
         """Close the connections that are open; a process that lives on must not pile them up, run after run."""
@@ -210,6 +218,10 @@ class Limits:
             most_in_a_second=most_in_a_second,
         )
         return Pace(api, slots, urgent=urgent)
+
+    def blocked(self) -> dict[str, str]:
+        """Return since when and why APIs have blocked this address, by name."""
+        return {**Blocks(self.machine).reasons(), **Blocks(self.database).reasons()}
 
     def lift_blocks(self) -> list[str]:
         """Let everybody send again; return the names of what was blocked."""
@@ -258,6 +270,7 @@ def build_store(environment: Environment) -> Store:
         Accounts(engine),
         Awaited(engine),
         Entries(engine),
+        Alerts(engine),
     )
 
 

@@ -12,12 +12,14 @@ from pydantic import Field
 
 from dealsync.errors import RunInProgress
 from dealsync.poll import Reach, side_by_side
+from dealsync.reconcile import job_of, made_up_for
 from dealsync.run import open_run
 from tasks.apply import apply_plan
 from tasks.plan import compare
 from tasks.poll import read_kommo, read_lemon_squeezy
 from tasks.record import record_intent, settle_doubts
 from tasks.report import publish_plan, publish_report
+from tasks.schedule import was_due_at
 
 MaxChanges = Annotated[int | None, Field(ge=0)]
 
@@ -35,8 +37,11 @@ async def reconcile(
         max_changes: A plan that touches more deals sends nothing, and the run fails. Empty: `limits.max_changes`.
     """
     reach = Reach(deep, datetime.combine(since, time(), UTC) if since else None)
+    job = job_of(apply=apply, reach=reach)
+    if apply and (due_at := was_due_at()) and (other := made_up_for(job, due_at)):
+        return Completed(name="Skipped", message=f"Run {other} began after this one was due, and did its work")
     try:
-        async with open_run("reconcile", progress=get_run_logger().debug) as run:
+        async with open_run(job, progress=get_run_logger().debug) as run:
             await settle_doubts(run)
             await side_by_side(read_lemon_squeezy(run, reach), read_kommo(run, reach))
             plan = await compare(run)

@@ -33,6 +33,12 @@ class Blocks:
             row = db.execute(query).first()
         return f"{row.reason}, {row.blocked_at:%Y-%m-%d %H:%M} UTC" if row else ""
 
+    def reasons(self) -> dict[str, str]:
+        """Return since when and why each is blocked, by name."""
+        with self._engine.connect() as db:
+            names = sorted(db.scalars(select(BlockRow.name)))
+        return {name: self.reason(name) for name in names}
+
     def lift(self) -> list[str]:
         """Forget all blocks; return their names."""
         with self._engine.begin() as db:

@@ -400,8 +400,17 @@ class RunRow(Base):
     job: Mapped[str]
     started_at: Mapped[datetime] = mapped_column(index=True)
     ended_at: Mapped[datetime | None]
-    outcome: Mapped[str]  # running, done, failed
+    outcome: Mapped[str]  # see `dealsync.ledger.runs`
     summary: Mapped[dict[str, Any]]
+
+
+class AlertRow(Base):
+    """An alert that people were told of and that has not ended, see `core.alerts`."""
+
+    __tablename__ = "alerts"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    since: Mapped[datetime]
 
 
 class LockRow(Base):

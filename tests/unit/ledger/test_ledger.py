@@ -20,12 +20,13 @@ from dealsync.core.states import State
 from dealsync.core.tables import Tables
 from dealsync.core.texts import NAME_LIMIT
 from dealsync.errors import ConfigError, RunInProgress
+from dealsync.ledger import runs as module
 from dealsync.ledger.database import open_database
 from dealsync.ledger.evidence import Evidence
 from dealsync.ledger.journal import Journal
 from dealsync.ledger.mirror import Mirror
 from dealsync.ledger.reviews import Reviews
-from dealsync.ledger.runs import LEASE, Runs, Watermark
+from dealsync.ledger.runs import LEASE, Runs, Watermark, utc_now
 from dealsync.ledger.tables import Base
 from tests.builders import NOW, WON, World, contact, deal, order, policy, subscription
 from tests.unit.ledger.locks import hold_lock
@@ -277,3 +278,66 @@ def test_database__is_made_once_by_many_who_open_it_at_the_same_time(engine: Eng
     with made.connect() as db:
         assert compare_metadata(MigrationContext.configure(db), Base.metadata) == []
     made.dispose()
+
+
+async def test_lock__a_clock_that_is_set_back_holds_up_nobody(engine: Engine) -> None:
+    clock = [NOW]
+    runs = Runs(engine, lambda: clock[0])
+    assert runs._held_by_another("killed") is None
+    clock[0] -= timedelta(hours=2)
+    async with runs.exclusive("reconcile"):
+        with pytest.raises(RunInProgress, match="lost its lock"):
+            runs.ensure_held("killed")
+
+
+async def test_lock__a_run_that_does_nothing_any_more_loses_it_and_leaves_word(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RENEWAL_S", 0.02)
+    monkeypatch.setattr(module, "STUCK_AFTER_S", 0.1)
+    runs = Runs(engine)
+    async with runs.exclusive("reconcile", pulse=lambda: "nothing new") as run_id:
+        await asyncio.sleep(0.5)
+        with pytest.raises(RunInProgress, match="lost its lock"):
+            runs.ensure_held(run_id)
+        async with runs.exclusive("drain"):
+            stuck = runs.stuck()
+            assert stuck is not None
+            assert (stuck.run_id, stuck.job) == (run_id, "reconcile")
+    assert runs.stuck() is not None  # also when it woke and came to its end
+    async with runs.exclusive("reconcile"):
+        pass
+    assert runs.stuck() is None
+
+
+async def test_lock__a_run_that_gets_on_keeps_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RENEWAL_S", 0.02)
+    monkeypatch.setattr(module, "STUCK_AFTER_S", 0.1)
+    runs, beats = Runs(engine), iter(range(10_000))
+    async with runs.exclusive("reconcile", pulse=lambda: next(beats)) as run_id:
+        await asyncio.sleep(0.4)
+        runs.ensure_held(run_id)
+
+
+async def test_runs__that_were_killed_are_told_from_those_that_went_through(engine: Engine) -> None:
+    clock = [NOW]
+    runs = Runs(engine, lambda: clock[0])
+    runs._held_by_another("killed")
+    runs._begin("killed", "reconcile")
+    began = utc_now()
+    assert runs.done_since(["reconcile"], began - timedelta(hours=1)) is None
+    clock[0] += LEASE
+    async with runs.exclusive("deep-sweep") as run_id:
+        pass
+    killed = runs.latest(["reconcile"], ["abandoned"])
+    assert (killed.run_id if killed else None) == "killed"
+    assert runs.done_since(["reconcile", "deep-sweep"], began) == run_id
+    assert runs.done_since(["reconcile"], began) is None
+    assert runs.done_since(["deep-sweep"], utc_now() + timedelta(seconds=1)) is None
+
+
+def test_watermark__that_a_wrong_clock_set_ahead_is_none(engine: Engine) -> None:
+    """Else nothing would be read until that time has come."""
+    runs = Runs(engine)
+    runs.set_watermark("orders", Watermark(utc_now() + timedelta(days=1), 3))
+    assert runs.watermark("orders") is None

@@ -1,0 +1,45 @@
+"""Messages -> e-mail, Slack, Telegram and whatever else Apprise knows, by addresses that hold their secrets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from apprise import Apprise, NotifyType
+
+from dealsync.core.alerts import Message
+from dealsync.errors import ConfigError
+
+# Apprise's own lines name addresses, which hold tokens and passwords.
+logging.getLogger("apprise").setLevel(logging.CRITICAL)
+log = logging.getLogger("dealsync.alerts")
+
+
+def bell(urls: Iterable[str]) -> Apprise:
+    """Return what rings everywhere. Raises ConfigError naming the place in the list of an address that is none."""
+    found = Apprise()
+    for place, url in enumerate(urls, start=1):
+        if not found.add(url):
+            scheme = url.partition(":")[0][:20]
+            raise ConfigError(
+                f"DEALSYNC_ALERT_URLS: number {place} ({scheme}:…) is no address that Apprise knows, such as "
+                "mailto://user:password@acme.com or slack://token/channel"
+            )
+    return found
+
+
+async def notify(urls: Sequence[str], told: Iterable[Message]) -> bool:
+    """Send messages to every address; return whether all of them took all. What fails is logged, without addresses."""
+    try:
+        ringing = bell(urls)
+    except ConfigError as error:
+        log.error("no alert was sent: %s", error)  # noqa: TRY400 - the line says all
+        return False
+    done = True
+    for message in told:
+        kind = NotifyType.FAILURE if message.is_trouble else NotifyType.SUCCESS
+        sent = await ringing.async_notify(body=message.words, title=message.title, notify_type=kind)
+        if not sent:
+            log.error("the alert %s reached not everybody", message.name)
+        done = done and bool(sent)
+    return done
