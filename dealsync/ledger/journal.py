@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 from pydantic import TypeAdapter
-from sqlalchemy import BigInteger, Connection, Engine, bindparam, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, bindparam, func, or_, select, update
 from sqlalchemy import false as sql_false
 
 from dealsync.core.models import Link
@@ -58,7 +58,7 @@ class Journal:
         statement = (
             update(table)
             .where(table.c.idempotency_key == bindparam("key"), table.c.run_id == run_id)
-            .where(table.c.state.in_(sources(Step.SEND)))
+            .where(_can(Step.SEND))
             .values(
                 state=target(Step.SEND),
                 sent_at=now,
@@ -168,11 +168,16 @@ def _ensure_ours(db: Connection, keys: Collection[str], run_id: str) -> None:
         raise RunInProgress(f"Another run has taken up what run {run_id} was about to send; it sends nothing more")
 
 
+def _can(step: Step) -> ColumnElement[bool]:
+    """The states in which a step can be taken; spelt out, because a list cannot be in a statement for many rows."""
+    return or_(*(LedgerEntry.state == state for state in sources(step)))
+
+
 def _close(step: Step, run_id: str, now: datetime) -> Any:
     table = table_of(LedgerEntry)
     statement = (
         update(table)
-        .where(table.c.idempotency_key == bindparam("key"), table.c.state.in_(sources(step)))
+        .where(table.c.idempotency_key == bindparam("key"), _can(step))
         .values(
             state=target(step),
             lead_id=func.coalesce(bindparam("deal", type_=BigInteger), table.c.lead_id),

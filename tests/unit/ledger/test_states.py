@@ -82,3 +82,14 @@ def test_table__every_state_can_be_reached_and_left_as_people_were_told() -> Non
     assert reached == set(State)
     assert {state for state, step in TABLE if step is not Step.RETRY} == set(State) - {State.APPLIED, State.DISMISSED}
     assert all(to in (State.APPLIED, State.FAILED, State.UNKNOWN) for (of, _), to in TABLE.items() if of is State.SENT)
+
+
+def test_ledger__many_rows_take_a_step_at_once(engine: Engine) -> None:
+    journal, keys = Journal(engine), [f"order:{n}:won" for n in range(3)]
+    journal.record(Plan(actions=tuple(map(action, keys))), RUN, NOW)
+    hold_lock(engine, RUN)
+    journal.mark_sent(dict.fromkeys(keys, 31), RUN, NOW)
+    outcomes = zip(keys, (State.APPLIED, State.FAILED, State.UNKNOWN), strict=True)
+    journal.close([Outcome(key, state) for key, state in outcomes], [], NOW, run_id=RUN)
+    counts = Entries(engine).counts()
+    assert {state: count for state, count in counts.items() if count} == {"applied": 1, "failed": 1, "unknown": 1}
