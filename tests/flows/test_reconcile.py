@@ -3,6 +3,8 @@
 import pytest
 
 from dealsync.errors import UnsafePlan
+from dealsync.ledger.runs import DEEP_SWEEP, RECONCILE, utc_now
+from dealsync.reconcile import made_up_for
 from tests.accounts import ATTENTION, NEW, QUALIFIED, SALES, WON, Accounts
 
 ANN = {"name": "Ann Example", "email": "ann@example.com"}
@@ -203,3 +205,16 @@ def test_reconcile__a_deal_that_a_person_deleted_is_not_made_again(accounts: Acc
 def _paid(accounts: Accounts) -> int:
     orders = accounts.simulator.world.state()["lemon_squeezy"]["orders"]
     return sum(o["attributes"]["status"] == "paid" and not o["attributes"]["test_mode"] for o in orders)
+
+
+def test_late_runs__are_made_up_for_by_the_first_of_them(accounts: Accounts) -> None:
+    due_at = utc_now()
+    assert made_up_for(RECONCILE, due_at) is None
+    accounts.run(apply=False)
+    assert made_up_for(RECONCILE, due_at) is None  # it has changed nothing
+    accounts.run()
+    assert made_up_for(RECONCILE, due_at) is not None
+    assert made_up_for(DEEP_SWEEP, due_at) is None
+    accounts.run(deep=True)
+    assert made_up_for(DEEP_SWEEP, due_at) is not None
+    assert made_up_for(RECONCILE, utc_now()) is None  # of the next hour
