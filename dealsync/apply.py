@@ -30,6 +30,7 @@ from dealsync.core.plan import (
     Outcome,
     Seen,
     Task,
+    merged,
 )
 from dealsync.core.states import State
 from dealsync.doubts import is_of_an_order, look_up, new_deal_link
@@ -161,15 +162,16 @@ async def _change_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
         body = render.deal_change(lead_id, _changes(group), field_ids, price_digits=digits)
         parcels.append(Parcel(str(lead_id), body, tuple(group), lead_id))
 
+    changes = {lead_id: merged(_changes(group)) for lead_id, group in by_lead.items()}
+
     async def call(batch: Sequence[Parcel]) -> Results:
         times = await run.kommo.update_deals([p.body for p in batch])
+        for lead_id, at in times.items():
+            # Before the ledger says so: whoever is killed in between is looked up, and what it wrote is known.
+            run.store.mirror.apply_change(lead_id, changes[lead_id], at)
         return {str(lead_id): Result(State.APPLIED, lead_id, at) for lead_id, at in times.items()}
 
-    results = await _deliver(run, parcels, call, "deals")
-    for parcel, result in results:
-        for change in _changes(parcel.actions) if result.updated_at else ():
-            run.store.mirror.apply_change(parcel.lead_id or 0, change, result.updated_at or utc_now())
-    return _outcomes(results)
+    return _outcomes(await _deliver(run, parcels, call, "deals"))
 
 
 async def _write(run: Run, actions: Sequence[Action], kind: Kind, lead_ids: Mapping[str, int]) -> list[Outcome]:

@@ -17,7 +17,19 @@ from dealsync.apis.kommo.normalise import Written
 from dealsync.checkouts import find_opened
 from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_READ_LAG
 from dealsync.core.models import Deal, Link, Tier, normal_email, normal_name
-from dealsync.core.plan import Action, DealChange, Doubt, Kind, NewCompany, NewContact, NewDeal, Outcome, Seen
+from dealsync.core.plan import (
+    Action,
+    DealChange,
+    Doubt,
+    Kind,
+    NewCompany,
+    NewContact,
+    NewDeal,
+    Outcome,
+    Seen,
+    in_order,
+    merged,
+)
 from dealsync.core.states import State
 from dealsync.core.texts import reference
 from dealsync.ledger.runs import utc_now
@@ -144,23 +156,22 @@ async def _changes(run: Run, actions: Sequence[Action]) -> list[Outcome]:
     run.store.mirror.keep_deals(list(deals.values()))
     outcomes = []
     for lead_id, group in by_lead.items():
-        changes = [a.change for a in group if isinstance(a.change, DealChange)]
-        happened = lead_id in deals and await _happened(run, deals[lead_id], changes, before.get(lead_id))
+        change = merged(a.change for a in in_order(group) if isinstance(a.change, DealChange))
+        happened = lead_id in deals and await _happened(run, deals[lead_id], change, before.get(lead_id))
         if happened:
-            run.store.mirror.remember(Seen(lead_id, change.as_written()) for change in changes)
+            run.store.mirror.remember([Seen(lead_id, change.as_written())])
         outcomes += [_outcome(a, result_id=lead_id if happened else None, lead_id=lead_id) for a in group]
     return outcomes
 
 
-async def _happened(run: Run, deal: Deal, changes: Sequence[DealChange], before: datetime | None) -> bool:
+async def _happened(run: Run, deal: Deal, change: DealChange, before: datetime | None) -> bool:
     """Whether a request was carried out. A deal that does not show it may have been changed by a person since."""
-    if all(_holds(deal, change) for change in changes):
+    if _holds(deal, change):
         return True
-    status_id = next((change.status_id for change in changes if change.status_id is not None), None)
-    if status_id is None or before is None or deal.updated_at <= before:
+    if change.status_id is None or before is None or deal.updated_at <= before:
         return False
     moves = await run.kommo.moves([deal.lead_id], since=before)
-    return status_id in {move.status_id for move in moves}
+    return change.status_id in {move.status_id for move in moves}
 
 
 def _holds(deal: Deal, change: DealChange) -> bool:

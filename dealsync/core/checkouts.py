@@ -20,7 +20,7 @@ from dealsync.core.conflicts import person_moved_it
 from dealsync.core.evidence import IssuedCheckout
 from dealsync.core.letters import letter
 from dealsync.core.models import WON_STATUS_ID, Contact, Deal, Money
-from dealsync.core.plan import Action, Change, CheckoutWish, DealChange, Kind, Note, Refusal
+from dealsync.core.plan import Action, Change, CheckoutWish, DealChange, Kind, Note, Refusal, in_order
 from dealsync.core.policy import Policy, Reminder, WhenExpired
 
 MARK_LENGTH = 12
@@ -81,9 +81,8 @@ def plan_checkouts(
     actions += [action for alarm in alarms for action in raised(alarm, ground)]
     looked_at: dict[str, dict[str, Any]] = {desk.source: {} for desk in desks}
     actions += lowered(alarms, ground, looked_at, gone)
-    order = {kind: place for place, kind in enumerate(Kind)}
     return CheckoutPlan(
-        actions=tuple(sorted(actions, key=lambda a: (order[a.kind], a.lead_id or 0, a.key))),
+        actions=tuple(in_order(actions)),
         verdicts=tuple(desk.verdict for desk in desks),
         refusals=tuple(refusal for desk in desks for refusal in desk.refusals),
         unsure=frozenset(desk.deal.lead_id for desk in desks if desk.is_unsure),

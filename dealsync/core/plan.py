@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -32,6 +32,9 @@ class Kind(StrEnum):
     EMAIL = "email"
     CHANGE_TASK = "change-task"
     COMPLETE = "complete"
+
+
+ORDER_OF_KINDS = {kind: place for place, kind in enumerate(Kind)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,22 @@ class DealChange:
         status = {} if self.status_id is None else {"status_id": str(self.status_id)}
         price = {} if self.price is None else {"price": str(self.price)}
         return {**status, **price, **self.fields}
+
+
+def merged(changes: Iterable[DealChange]) -> DealChange:
+    """Return what changes of one deal come to when they travel together: the last one to say something counts."""
+    found = DealChange()
+    for change in changes:
+        added = (*found.tags_to_add, *change.tags_to_add)
+        found = DealChange(
+            pipeline_id=found.pipeline_id if change.pipeline_id is None else change.pipeline_id,
+            status_id=found.status_id if change.status_id is None else change.status_id,
+            price=found.price if change.price is None else change.price,
+            fields={**found.fields, **change.fields},
+            tags_to_add=tuple(dict.fromkeys(added)),
+            tags_to_delete=tuple(dict.fromkeys((*found.tags_to_delete, *change.tags_to_delete))),
+        )
+    return replace(found, tags_to_delete=tuple(tag for tag in found.tags_to_delete if tag not in found.tags_to_add))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +209,11 @@ class Action:
         """The order of the sale that this action is about; empty where there is none."""
         kind, _, object_id = self.source.partition(":")
         return object_id if kind == "order" else self.sale
+
+
+def in_order(actions: Iterable[Action]) -> list[Action]:
+    """Return actions in the order in which they are done."""
+    return sorted(actions, key=lambda a: (ORDER_OF_KINDS[a.kind], a.source, a.key))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from dealsync.core.plan import (
     Scope,
     Seen,
     Unfinished,
+    in_order,
 )
 from dealsync.core.policy import Policy
 from dealsync.core.rules import decide
@@ -37,7 +38,6 @@ from dealsync.core.sales import SALE_KEYS, counted
 from dealsync.core.self_serve import self_serve
 from dealsync.core.tables import Tables, deal_of, invoice_of, order_of, subscription_of, time_of
 
-ORDER_OF_KINDS = {kind: place for place, kind in enumerate(Kind)}
 RESUMED_KINDS = (Kind.TAG, Kind.NOTE, Kind.TASK)
 """Kinds that are sent as they were meant, even when nothing would plan them again: they tell of a fact. What
 changes a deal's state is always planned anew, from today's facts."""
@@ -67,7 +67,7 @@ def make_plan(
     actions += _resumed(unfinished.actions, actions, matches)
     refusals = tuple(out for out in outcomes if isinstance(out, Refusal))
     plan = Plan(
-        actions=tuple(sorted(actions, key=lambda a: (ORDER_OF_KINDS[a.kind], a.source, a.key))),
+        actions=tuple(in_order(actions)),
         links=matches.found,
         reviews=matches.reviews,
         refusals=refusals,

@@ -11,6 +11,7 @@ from dealsync.apis.kommo import client, render
 from dealsync.core.plan import NewContact
 from dealsync.errors import Banned, RunFailed, Unauthorized, Unreachable
 from tests.accounts import ATTENTION, WON, Accounts
+from tests.flows.test_subscriptions import Life
 
 ANN = {"name": "Ann Example", "email": "ann@example.com"}
 LOST = ["apply_then_504", "apply_then_drop", "drop"]
@@ -201,3 +202,22 @@ def test_run__stopped_while_a_write_is_on_its_way_doubles_nothing(
     assert len(notes) == len(set(notes)) >= 1
     assert len(tasks) == len(set(tasks)) == (path == "/tasks")
     assert len(kommo["contacts"]) == 2
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_lost_answer__to_two_moves_in_one_request_is_judged_by_the_last(accounts: Accounts, how: str) -> None:
+    """Paid, and its renewal given back: one request closes the deal and moves it on to a person."""
+    life = Life(accounts)
+    accounts.control(f"subscriptions/{life.id}/renew")
+    accounts.control("clock", advance_s=2 * 3600)
+    invoices = accounts.simulator.world.state()["lemon_squeezy"]["subscription-invoices"]
+    (renewal,) = (i["id"] for i in invoices if i["attributes"]["billing_reason"] == "renewal")
+    accounts.control(f"subscription-invoices/{renewal}/refund")
+    planned = accounts.run(apply=False).plan
+    assert {"close", "attention"} <= {action.kind.value for action in planned.actions}
+    accounts.inject("PATCH", "/leads", how=how)
+    accounts.run()
+    settle(accounts)
+    assert accounts.lead(life.lead_id)["status_id"] == ATTENTION
+    notes, tasks = accounts.texts(life.lead_id)
+    assert (len(notes), len(tasks)) == (len(set(notes)), 1)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from dealsync.core.mapping import FIELDS, TIME_KEYS
-from dealsync.core.plan import ChangeTask, CompleteTask, DealChange, NewCompany, NewContact, NewDeal, Note, Task
+from dealsync.core.plan import ChangeTask, CompleteTask, DealChange, NewCompany, NewContact, NewDeal, Note, Task, merged
 
 Body = dict[str, Any]
 
@@ -21,25 +21,19 @@ def deal_change(
 ) -> Body:
     """Return one PATCH item for all changes of a deal. What a change leaves open is left out, never null."""
     body: Body = {"id": lead_id, "request_id": str(lead_id)}
-    fields: dict[str, str] = {}
-    tags: list[str] = []
-    gone: list[str] = []
-    for change in changes:
-        if change.pipeline_id is not None:
-            body["pipeline_id"] = change.pipeline_id
-        if change.status_id is not None:
-            body["status_id"] = change.status_id
-        if change.price is not None:
-            body["price"] = _price(change.price, price_digits)
-        fields |= change.fields
-        tags += change.tags_to_add
-        gone += change.tags_to_delete
-    if fields:
-        body["custom_fields_values"] = _field_values(fields, field_ids)
-    if tags:
-        body["tags_to_add"] = [{"name": tag} for tag in dict.fromkeys(tags)]
-    if gone := [tag for tag in dict.fromkeys(gone) if tag not in tags]:
-        body["tags_to_delete"] = [{"name": tag} for tag in gone]
+    change = merged(changes)
+    if change.pipeline_id is not None:
+        body["pipeline_id"] = change.pipeline_id
+    if change.status_id is not None:
+        body["status_id"] = change.status_id
+    if change.price is not None:
+        body["price"] = _price(change.price, price_digits)
+    if change.fields:
+        body["custom_fields_values"] = _field_values(change.fields, field_ids)
+    if change.tags_to_add:
+        body["tags_to_add"] = [{"name": tag} for tag in change.tags_to_add]
+    if change.tags_to_delete:
+        body["tags_to_delete"] = [{"name": tag} for tag in change.tags_to_delete]
     return body
 
 
