@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
@@ -27,8 +28,8 @@ def order_id_of(review: str) -> str:
 
 def list_reviews(environment: Environment, *, everything: bool = False) -> list[ReviewItem]:
     """Return the reviews that wait, or all that ever were. Raises DatabaseError."""
-    with told_as_ours():
-        return build_store(environment).reviews.listed(*(() if everything else (ReviewState.OPEN,)))
+    with told_as_ours(), closing(build_store(environment)) as store:
+        return store.reviews.listed(*(() if everything else (ReviewState.OPEN,)))
 
 
 async def resolve_review(
@@ -39,8 +40,7 @@ async def resolve_review(
     Raises UnknownReview, AlreadyDecided, AlreadyPlaced, UnknownDeal, ConfigError, DatabaseError, Unauthorized,
     Unreachable.
     """
-    with told_as_ours():
-        store = build_store(environment)
+    with told_as_ours(), closing(build_store(environment)) as store:
         if not isinstance(wanted, Decision):
             await _ensure_there(environment, store, wanted)
         return store.reviews.resolve(order_id, wanted, decided_by=decided_by.strip(), now=utc_now())

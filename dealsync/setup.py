@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from dealsync.errors import ConfigError
 from dealsync.ledger.database import told_as_ours
 from dealsync.ledger.runs import utc_now
 from dealsync.registering import register_kommo, register_lemon_squeezy
-from dealsync.settings import Environment, build_kommo, build_lemon_squeezy, build_store
+from dealsync.settings import Environment, Store, build_kommo, build_lemon_squeezy, build_store
 
 Choose = Callable[[str, Sequence[str]], str | None]
 """Asks a person to pick one of some names; None when there is nobody to ask."""
@@ -85,9 +86,15 @@ async def set_up(environment: Environment, wishes: Wishes, choose: Choose) -> Se
     Nothing is made or written before everything is found and the file is known to be right and writable.
     Raises Unauthorized, Unreachable, ConfigError, DatabaseError.
     """
+    document = _read(environment.dealsync_config)
+    with closing(build_store(environment)) as database:
+        return await _set_up(environment, database, document, wishes, choose)
+
+
+async def _set_up(
+    environment: Environment, database: Store, document: tomlkit.TOMLDocument, wishes: Wishes, choose: Choose
+) -> SetUp:
     path = environment.dealsync_config
-    document = _read(path)
-    database = build_store(environment)
     lemon_squeezy, kommo = build_lemon_squeezy(environment, database), build_kommo(environment, database)
     try:
         with told_as_ours():

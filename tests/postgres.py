@@ -38,23 +38,39 @@ def running() -> Iterator[str]:
     data = folder / "data"
     try:
         _call("initdb", "-D", str(data), "-A", "trust", "-U", "dealsync")
-        _call(
-            "pg_ctl",
-            "-D",
-            str(data),
-            "-w",
-            "-o",
-            f"-c listen_addresses='' -k {folder}",
-            "-l",
-            str(folder / "log"),
-            "start",
-        )
+        _start(folder)
         try:
             yield f"postgresql://dealsync@/postgres?host={folder}"
         finally:
-            _call("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+            _stop(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def stopped(url: str) -> Iterator[None]:
+    """Stop the server behind a URL of `running`, as a power cut does; start it again at the end."""
+    folder = Path(url.rpartition("host=")[2])
+    _stop(folder)
+    try:
+        yield
+    finally:
+        _start(folder)
+
+
+def restart(url: str) -> None:
+    """Restart the server behind a URL of `running`."""
+    with stopped(url):
+        pass
+
+
+def _start(folder: Path) -> None:
+    options = f"-c listen_addresses='' -k {folder}"
+    _call("pg_ctl", "-D", str(folder / "data"), "-w", "-o", options, "-l", str(folder / "log"), "start")
+
+
+def _stop(folder: Path) -> None:
+    _call("pg_ctl", "-D", str(folder / "data"), "-m", "immediate", "stop")
 
 
 def _call(program: str, *arguments: str) -> None:

@@ -13,7 +13,7 @@ from dealsync.simulator.assumptions import RETRY_AFTER_ON_429
 
 WRITES = ("POST", "PATCH", "PUT", "DELETE")
 SHARES = ("webhook_duplicates", "webhook_loss")
-How = Literal["answer", "apply_then_504", "apply_then_drop", "drop"]
+How = Literal["answer", "apply_then_504", "apply_then_drop", "apply_then_cut", "apply_then_halve", "drop"]
 
 
 @dataclass
@@ -24,9 +24,12 @@ class Injection:
     path: str = "/"  # prefix below the API's root, e.g. "/api/v4/leads" or "/v1/orders"
     method: str = "*"  # "*" is any
     times: int = 1
-    how: How = "answer"  # answer instead of doing; or do, then answer 504 / cut; or cut without doing
+    # Answer instead of doing; or do, then answer 504, drop the connection, cut it in the middle of the body, or send
+    # half of the body as if it were all; or drop the connection without doing.
+    how: How = "answer"
     status: int = 500  # of "answer"
     html: bool = False  # body of "answer": HTML instead of JSON
+    retry_after: str = ""  # header of "answer": seconds or an HTTP date
 
     def hits(self, api: str, method: str, path: str) -> bool:
         """Tell whether this fault is for the request."""

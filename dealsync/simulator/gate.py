@@ -25,6 +25,7 @@ from dealsync.simulator.reasons import reason
 from dealsync.simulator.world import World
 
 NOWHERE = "(no route)"
+CUT_AFTER_S = 0.01
 
 
 class Gate(ABC):
@@ -76,19 +77,29 @@ class Gate(ABC):
             await self._apply_only(fault, scope, receive, send)
 
     async def _apply_only(self, fault: Injection, scope: Scope, receive: Receive, send: Send) -> None:
-        """Do what the request asks for, but let its answer be lost."""
-        await self._app(scope, receive, _swallow)
-        if fault.how == "apply_then_drop":
-            await cut(scope, receive)
-        else:
+        """Do what the request asks for, but let its answer be lost, or a part of it."""
+        answer = _Answer()
+        await self._app(scope, receive, answer.keep)
+        if fault.how == "apply_then_504":
             await HTMLResponse("<h1>504 Gateway Time-out</h1>", 504)(scope, receive, send)
+            return
+        if fault.how == "apply_then_cut":
+            await answer.begin(send)
+        elif fault.how == "apply_then_halve":
+            await answer.send_half(send)
+            return
+        await cut(scope, receive)
 
     def _injected(self, fault: Injection | None) -> Response | None:
         if fault is None or fault.how != "answer":
             return None
         if fault.html:
-            return HTMLResponse(f"<html><body><h1>{fault.status}</h1></body></html>", fault.status)
-        return self.failure(fault.status)
+            answer: Response = HTMLResponse(f"<html><body><h1>{fault.status}</h1></body></html>", fault.status)
+        else:
+            answer = self.failure(fault.status)
+        if fault.retry_after:
+            answer.headers["retry-after"] = fault.retry_after
+        return answer
 
     def _with_headers(self, send: Send) -> Send:
         async def sending(message: Message) -> None:
@@ -224,5 +235,33 @@ class LemonSqueezyGate(Gate):
         return answer
 
 
-async def _swallow(message: Message) -> None:
-    """Take an answer and send nothing."""
+class _Answer:
+    """An answer that is not sent as it is."""
+
+    def __init__(self) -> None:
+        self._start: Message = {"type": "http.response.start", "status": 204, "headers": []}
+        self._body = b""
+
+    async def keep(self, message: Message) -> None:
+        """Take a part of the answer and send nothing."""
+        if message["type"] == "http.response.start":
+            self._start = message
+        else:
+            self._body += message.get("body", b"")
+
+    async def begin(self, send: Send) -> None:
+        """Send the head, which tells the whole length, and half of the body."""
+        await send(self._start)
+        await send({"type": "http.response.body", "body": self._half, "more_body": True})
+        await asyncio.sleep(CUT_AFTER_S)  # else what was written can be lost with the connection
+
+    async def send_half(self, send: Send) -> None:
+        """Send half of the body as if it were the whole."""
+        headers = [(name, value) for name, value in self._start["headers"] if name.lower() != b"content-length"]
+        length = (b"content-length", str(len(self._half)).encode())
+        await send({**self._start, "headers": [*headers, length] if self._body else headers})
+        await send({"type": "http.response.body", "body": self._half})
+
+    @property
+    def _half(self) -> bytes:
+        return self._body[: len(self._body) // 2]
