@@ -20,17 +20,17 @@ def letter(template: str, texts: Texts, to: str, to_name: str, values: Mapping[s
 
     The page is given the paragraphs of the text (`blocks`), of which one is the link (`url`), `button` and `language`.
     """
-    text = texts.plain(f"{template}_text", values).strip()
+    text = texts.plain(f"{template}_text", values, is_for_kommo=False).strip()
     page = {
         "blocks": [block.strip() for block in text.split("\n\n") if block.strip()],
         "url": values["url"],
-        "button": texts.plain("mail_button", values),
+        "button": texts.plain("mail_button", values, is_for_kommo=False),
         "language": texts.language,
     }
     return Letter(
         to=_ascii_domain(to),
         to_name=one_line(to_name),
-        subject=one_line(texts.plain(f"{template}_subject", values)),
+        subject=one_line(texts.plain(f"{template}_subject", values, is_for_kommo=False)),
         text=f"{text}\n",
         html=_page(html).render(page),
     )

@@ -43,9 +43,14 @@ class Texts:
         """Return a text with the reference of an idempotency key at its end."""
         return f"{self.plain(template, values)} {reference(key)}"
 
-    def plain(self, template: str, values: Mapping[str, Any]) -> str:
-        """Return a text without a reference: the result of a task."""
+    def plain(self, template: str, values: Mapping[str, Any], *, is_for_kommo: bool = True) -> str:
+        """Return a text without a reference: the result of a task, or a part of an e-mail.
+
+        Whatever buyers and products are called, it is no markup in Kommo's pages.
+        """
         shown = {name: self._shown(value) for name, value in values.items()}
+        if is_for_kommo:
+            shown = {name: _without_markup(value) for name, value in shown.items()}
         environment = _environment(self.language, tuple(sorted(self.overrides.items())))
         return environment.get_template(template).render(shown)[:TEXT_LIMIT]
 
@@ -59,6 +64,10 @@ class Texts:
         if isinstance(value, datetime):
             return format_date(value.astimezone(ZoneInfo(self.zone)).date(), format="medium", locale=self.locale)
         return value
+
+
+def _without_markup(value: Any) -> Any:
+    return value.replace("<", "&lt;").replace(">", "&gt;") if isinstance(value, str) else value
 
 
 @cache
