@@ -86,6 +86,7 @@ class Ground:
     now: datetime
     states: Mapping[str, str]  # ledger state by idempotency key; a key that is absent is still owed
     episodes: Mapping[str, Episode] = field(default_factory=dict)  # alarms that were raised, by stem, the latest each
+    elsewhere: frozenset[str] = frozenset()  # keys used for a deal to which the payment does not belong any more
 
     def alarms_of(self, source: str) -> list[tuple[str, str]]:
         """Return stem and name of the alarms of an object that were raised and have not ended."""
@@ -190,8 +191,12 @@ class Case:
         return found
 
     def key(self, effect: str) -> str:
-        """Return the idempotency key of an effect of this object."""
-        return f"{self.source}:{effect}"
+        """Return the idempotency key of an effect of this object.
+
+        What was done on a deal that the payment does not belong to any more is due again, on this one.
+        """
+        plain = f"{self.source}:{effect}"
+        return f"{plain}:on:{self.deal.lead_id}" if plain in self.ground.elsewhere else plain
 
 
 # --- how an effect becomes an action -------------------------------------------------------------------------

@@ -172,5 +172,6 @@ def _young_enough(times: pd.Series, policy: Policy) -> pd.Series:
 
 
 def _settled(kind: str, ids: pd.Series, effect: str | pd.Series, ground: Ground) -> pd.Series:
-    """Whether an effect of objects is in the ledger."""
-    return (f"{kind}:" + ids + ":" + effect).isin(ground.states.keys())
+    """Whether an effect of objects is in the ledger, and was for the deal to which they belong now."""
+    keys = f"{kind}:" + ids + ":" + effect
+    return keys.isin(ground.states.keys()) & ~keys.isin(ground.elsewhere)

@@ -41,6 +41,9 @@ from dealsync.core.tables import Tables, deal_of, invoice_of, order_of, subscrip
 RESUMED_KINDS = (Kind.TAG, Kind.NOTE, Kind.TASK)
 """Kinds that are sent as they were meant, even when nothing would plan them again: they tell of a fact. What
 changes a deal's state is always planned anew, from today's facts."""
+HANG_ON = (Kind.TAG, Kind.UNTAG, Kind.NOTE, Kind.TASK)
+"""What hangs on a deal, and goes along when it is merged into another one."""
+ON_DEALS = (Kind.CLOSE, Kind.ATTENTION, Kind.PRICE, Kind.FIELDS, *HANG_ON)
 T = TypeVar("T")
 
 
@@ -52,8 +55,8 @@ def make_plan(
     With a focus, what of it is about that alone.
     """
     unfinished, tables = unfinished or Unfinished(), counted(tables)
-    ground = _ground(tables, policy, now)
     matches = match(tables, policy, now)
+    ground = _ground(tables, policy, now, matches)
     rows = stand(tables, matches, policy)
 
     outcomes = [out for case in _cases(rows, tables, ground) for out in decide(case)]
@@ -89,10 +92,25 @@ def make_plan(
     return plan if focus is None else narrowed(plan, focus, matches)
 
 
-def _ground(tables: Tables, policy: Policy, now: datetime) -> Ground:
+def _ground(tables: Tables, policy: Policy, now: datetime, matches: Matches) -> Ground:
     states = dict(zip(tables.ledger["idempotency_key"], tables.ledger["state"], strict=True))
     episodes = {stem: e for stem, e in episodes_in(tables.ledger).items() if e.name not in CHECKOUT_ALARMS}
-    return Ground(policy, now, states, episodes)
+    return Ground(policy, now, states, episodes, _elsewhere(tables, matches))
+
+
+def _elsewhere(tables: Tables, matches: Matches) -> frozenset[str]:
+    """The effects on deals to which their payment does not belong any more: deleted ones, wrong ones, merged ones.
+
+    Whatever hung on a deal that was merged is on the other one now. Alarms keep to themselves.
+    """
+    rows = tables.ledger[(tables.ledger["alarm"].fillna("") == "") & tables.ledger["kind"].isin(ON_DEALS)]
+    rows = rows[rows["lead_id"].notna()].merge(
+        matches.links[["order_id", "lead_id"]], on="order_id", suffixes=("", "_now")
+    )
+    rows = rows[rows["lead_id"] != rows["lead_id_now"]]
+    merged = tables.merges.dropna(subset="lead_id")["gone_id"]
+    came_along = rows["lead_id"].isin(merged) & rows["kind"].isin(HANG_ON)
+    return frozenset(rows[~came_along]["idempotency_key"])
 
 
 def _alarmed(ground: Ground) -> frozenset[str]:

@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from threading import Thread
 from typing import Any
 
@@ -13,14 +14,16 @@ import pytest
 import tomlkit
 import uvicorn
 
+from dealsync import poll
 from dealsync.checkouts import open_checkout
 from dealsync.core.evidence import IssuedCheckout
 from dealsync.core.models import Money, Tier
 from dealsync.core.plan import CheckoutWish
 from dealsync.receiver.app import make_app
 from dealsync.receiver.serve import parts_of
+from dealsync.reviewing import resolve_review
 from dealsync.run import open_run
-from dealsync.settings import build_store, load_settings
+from dealsync.settings import build_store, load_environment, load_settings
 from tests.accounts import ATTENTION, NEW, SALES, WON, Accounts
 
 STORE = "4101"
@@ -164,6 +167,42 @@ def test_merge__a_refund_reaches_the_deal_that_took_in_the_one_that_was_paid(acc
     assert tiers()[order] == (survivor, Tier.CONTACT)
     assert report.plan.reviews == ()
     assert accounts.lead(survivor)["status_id"] == ATTENTION
+
+
+def test_merge__leaves_the_deal_that_took_in_a_paid_one_won_and_doubles_no_note(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is owed on it, so only the walk over all deals misses it."""
+    monkeypatch.setattr(poll, "CLOCK_SKEW", -timedelta(hours=1))
+    gone, survivor = (open_deal(accounts, f"{name}@example.com", 490) for name in ("ann", "bob"))
+    order = accounts.control("orders", email="ann@example.com", total=49000)["data"]["id"]
+    accounts.run().raise_if_failed()
+    before = len(accounts.kommo()["notes"]["leads"])
+    accounts.control(f"leads/{survivor}/merge", lead_id=gone)
+    accounts.run(deep=True).raise_if_failed()
+    accounts.run().raise_if_failed()
+    assert tiers()[order][0] == survivor
+    assert (accounts.lead(survivor)["status_id"], accounts.fields(survivor)["LS order id"]) == (WON, order)
+    assert len(accounts.kommo()["notes"]["leads"]) == before
+    assert accounts.run().plan.actions == ()
+
+
+def test_deleted_deal__whose_payment_a_person_places_on_another_one_is_carried_out_there(accounts: Accounts) -> None:
+    first, second = (open_deal(accounts, f"{name}@example.com", 490) for name in ("ann", "bob"))
+    order = accounts.control("orders", email="ann@example.com", total=49000)["data"]["id"]
+    accounts.run().raise_if_failed()
+    accounts.delete(first)
+    accounts.run().raise_if_failed()
+    assert accounts.lead(second)["status_id"] == NEW
+    asyncio.run(resolve_review(load_environment(), order, second, decided_by="tester"))
+    for _ in range(2):
+        accounts.run().raise_if_failed()
+    assert (accounts.lead(second)["status_id"], accounts.fields(second)["LS order id"]) == (WON, order)
+    assert len(accounts.texts(second)[0]) == 1
+    assert accounts.run().plan.actions == ()
+    accounts.control(f"orders/{order}/refund")
+    accounts.run().raise_if_failed()
+    assert accounts.lead(second)["status_id"] == ATTENTION
 
 
 @pytest.mark.parametrize("lie", ["abc", "", "12 34", "1" + "0" * 30, "77777"])
