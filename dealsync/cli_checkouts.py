@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dealsync.core.evidence import GREATEST_LEAD_ID
 from dealsync.errors import ConfigError, UnknownDeal
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ LARGEST_REPORT = 10_000_000
 
 
 def checkouts(
-    lead: Annotated[list[int] | None, typer.Option(min=1, help="Only this deal, by its id; can be repeated.")] = None,
+    lead: Annotated[
+        list[int] | None, typer.Option(min=1, max=GREATEST_LEAD_ID, help="Only this deal, by its id; can be repeated.")
+    ] = None,
     reissue: Annotated[
         bool, typer.Option("--reissue", help="Open a new one where the last has expired. Needs --lead.")
     ] = False,

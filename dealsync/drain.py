@@ -141,7 +141,7 @@ def close(
         if event.is_parked:
             _alert([event.event_id], event.words)
     drained.add(make_report(run, plan, outcomes), events)
-    drained.invoiced |= waiting_among(run, looked.focus.lead_ids)
+    drained.invoiced |= waiting_among(run, looked.focus.lead_ids, looked.told_lead_ids)
 
 
 def _alert(parked: Sequence[str], reason: str) -> None:

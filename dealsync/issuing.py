@@ -20,7 +20,7 @@ from dealsync.core.plan import Action, Kind, Plan, Scope
 from dealsync.core.policy import Policy, WhenExpired
 from dealsync.doubts import settle_doubts
 from dealsync.issued import MOST_ATTEMPTS, Issued
-from dealsync.ledger.runs import utc_now
+from dealsync.ledger.runs import APPLYING_JOBS, DONE, utc_now
 from dealsync.poll import Reach, poll_kommo, read_checkouts, read_contacts, read_deals, read_entries
 from dealsync.run import Progress, Run, open_run
 from dealsync.settings import Settings, load_settings
@@ -81,9 +81,13 @@ async def read_waiting(run: Run, issued: Issued) -> None:
         await poll_kommo(run, Reach())
 
 
-def waiting_among(run: Run, lead_ids: AbstractSet[int]) -> set[int]:
-    """Return those of these deals that are in the invoice stage."""
-    return run.store.awaited.in_statuses(run.directory.policy.invoice_statuses) & lead_ids
+def waiting_among(run: Run, lead_ids: AbstractSet[int], mentioned: AbstractSet[int] = frozenset()) -> set[int]:
+    """Return those of these deals that are in the invoice stage; of those only mentioned, the ones without a link.
+
+    A webhook that a poll has overtaken tells nothing new of its deal, but the poll has opened no checkout.
+    """
+    waiting = run.store.awaited.in_statuses(run.directory.policy.invoice_statuses)
+    return (waiting & lead_ids) | (waiting & mentioned & run.store.awaited.without_link(mentioned))
 
 
 async def plan_slice(run: Run, issued: Issued) -> CheckoutPlan:
@@ -125,7 +129,7 @@ async def _read_what_is_missing(run: Run, issued: Issued, plan: CheckoutPlan) ->
     entries = plan.unsure - run.entries_read
     opening = any(action.kind is Kind.CHECKOUT for action in part)
     stores = run.directory.policy.store_ids - issued.stores_read if opening else frozenset()
-    currencies = run.directory.policy.checkout.custom_price and not issued.currencies and bool(plan.verdicts)
+    currencies = run.directory.policy.checkout.custom_price and issued.currencies is None and bool(plan.verdicts)
     if stale:
         await read_deals(run, stale)
         contacts = _contacts_of(part, run) - run.contacts_read
@@ -158,7 +162,9 @@ def _plan(run: Run, issued: Issued) -> CheckoutPlan:
     entries = store.journal.states_of(lead_ids)
     states = dict(zip(entries["idempotency_key"], entries["state"], strict=True))
     gone = {one.deal.lead_id for one in waiting if one.deal.is_deleted}
-    return plan_checkouts(waiting, Ground(policy, run.started_at, states, episodes), issued.currencies, gone)
+    ground = Ground(policy, run.started_at, states, episodes)
+    last = store.runs.latest(APPLYING_JOBS, (DONE,))
+    return plan_checkouts(waiting, ground, issued.currencies or {}, gone, last.started_at if last else None)
 
 
 def _policy(run: Run, issued: Issued) -> Policy:

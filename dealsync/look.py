@@ -27,6 +27,8 @@ class Looked:
     passed: Mapping[str, str]  # nothing to look at, and why
     failed: Mapping[str, Failure]
 
+    told_lead_ids: frozenset[int] = frozenset()  # deals that events speak of, whether these were passed or not
+
     @property
     def focus(self) -> Focus:
         """Everything that was looked at."""
@@ -54,7 +56,8 @@ async def look(run: Run, items: Sequence[InboxItem]) -> Looked:
         orders = frozenset(object_id for sight, object_id in chain if sight is Sight.ORDER)
         lead_id = _lead_id(item)
         focus_of[item.event.event_id] = Focus(orders, frozenset() if lead_id is None else frozenset({lead_id}))
-    return Looked(focus_of, passed, failed)
+    told = frozenset(lead_id for item in items if (lead_id := _lead_id(item)) is not None)
+    return Looked(focus_of, passed, failed, told)
 
 
 def _passed(run: Run, items: Sequence[InboxItem]) -> dict[str, str]:

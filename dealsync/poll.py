@@ -27,6 +27,7 @@ from dealsync.run import Run
 
 REFUND_WINDOW = timedelta(days=120)
 """How old an order may be and still be refunded: the deep poll reads so far back."""
+FIELDS_KEPT = "fields of deals that are kept"
 MERGES = "merges"
 SLICES = 24
 """In how many polls all older pages are read again: hourly ones see every silent change within a day."""
@@ -188,9 +189,13 @@ async def _reread(listed: Listed[Row], count: int, older: range, next_page: int)
 
 async def _poll_deals(run: Run, reach: Reach) -> int:
     mark = run.store.runs.watermark("deals")
-    since = None if reach.deep or mark is None else mark.polled_at - KOMMO_LIST_OVERLAP
+    fields = " ".join(map(str, sorted(run.directory.policy.checkout.field_ids)))
+    # Fields that the configuration names since were not kept when the deals were read.
+    are_kept = run.store.runs.bound(FIELDS_KEPT) in (None, fields)
+    since = None if reach.deep or mark is None or not are_kept else mark.polled_at - KOMMO_LIST_OVERLAP
     seen = await _unless_ignored(run, lambda start: _walk_deals(run, start), since)
     run.store.runs.set_watermark("deals", Watermark(run.started_at, 0))
+    run.store.runs.rebind(FIELDS_KEPT, fields)
     return seen
 
 
@@ -231,8 +236,10 @@ async def read_deals(run: Run, lead_ids: AbstractSet[int]) -> None:
 
 
 async def read_contacts(run: Run, contact_ids: AbstractSet[int]) -> None:
-    """Read contacts by id. One that is not there keeps what was seen of it, until a walk over all of them misses it."""
-    run.store.mirror.keep_contacts(list((await run.kommo.contacts_by_id(contact_ids)).values()))
+    """Read contacts by id. One that is not there was deleted, unless it is so young that lists may lack it."""
+    found = await run.kommo.contacts_by_id(contact_ids)
+    run.store.mirror.keep_contacts(list(found.values()))
+    run.store.mirror.mark_contacts_deleted(contact_ids - found.keys(), before=_surely_listed(run))
     run.contacts_read |= contact_ids
 
 

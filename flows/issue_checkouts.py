@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Annotated
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.deployments.flow_runs import arun_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed
+from pydantic import Field
 
+from dealsync.core.evidence import GREATEST_LEAD_ID
 from dealsync.errors import RunInProgress
 from dealsync.issued import Issued
 from dealsync.issuing import open_slice
@@ -18,6 +21,7 @@ from tasks.apply import apply_plan
 from tasks.checkouts import compare_checkouts, publish_issued, read_waiting, record_slice, show_progress
 from tasks.record import settle_doubts
 
+LeadId = Annotated[int, Field(ge=1, le=GREATEST_LEAD_ID)]
 # An outage is waited out by the next run, not by one that holds the lock.
 settle_at_once = settle_doubts.with_options(retries=0)
 FEW = 5
@@ -26,7 +30,7 @@ DEPLOYMENT = "issue-checkouts/issue-checkouts"
 
 
 @flow(name="issue-checkouts")
-async def issue_checkouts(leads: list[int] | None = None) -> State[str]:
+async def issue_checkouts(leads: list[LeadId] | None = None) -> State[str]:
     """Give each deal in the invoice stage one live Lemon Squeezy checkout, and put its link where the client sees it.
 
     Args:

@@ -42,6 +42,7 @@ CHECKOUT_ALARMS: Mapping[str, AlarmKind] = {
     "flag:no-price": _no_checkout("no_price"),
     "flag:uneven-price": _no_checkout("uneven_price"),
     "flag:other-currency": _no_checkout("store_currency"),
+    "flag:no-cents": _no_checkout("no_cents"),
     "flag:paid-already": _no_checkout("paid_already"),
     "flag:checkout-refused": _no_checkout("checkout_refused"),
     "flag:checkout-expired": _no_checkout("checkout_expired"),

@@ -10,7 +10,7 @@ from typing import Any
 from email_validator import EmailNotValidError, validate_email
 
 from dealsync.core.mapping import other_field
-from dealsync.core.models import Contact, Deal, Money
+from dealsync.core.models import Contact, Deal, Money, minor_digits
 from dealsync.core.plan import CheckoutWish
 from dealsync.core.policy import CheckoutPolicy, Policy, VariantRule
 
@@ -65,7 +65,7 @@ def _email_of(contact: Contact | None) -> str | Obstacle:
         return Obstacle("no-contact", "it has no contact")
     if not contact.emails:
         return Obstacle("no-email", "its contact has no e-mail")
-    for email in contact.emails:
+    for email in contact.typed or contact.emails:
         try:
             # .test is let through: nobody mistypes it, and trials use it.
             validate_email(email, check_deliverability=False, test_environment=True)
@@ -110,6 +110,8 @@ def _price(
     if currencies.get(store_id) != policy.account_currency:
         theirs = {"store_currency": currencies.get(store_id, "unknown"), "account_currency": policy.account_currency}
         return Obstacle("other-currency", "the store sells in another currency than the deal's price is in", theirs)
+    if policy.flags_zero_decimal and not minor_digits(price.currency):
+        return Obstacle("no-cents", "its currency has no cents, and how Lemon Squeezy counts it is not confirmed")
     each, rest = divmod(price.minor, quantity)
     if rest:
         return Obstacle("uneven-price", "its price cannot be divided by its quantity", {"quantity": str(quantity)})

@@ -47,6 +47,7 @@ class Issued:
 
 Key = TypeVar("Key")
 SELLS = ["store_id", "variant_id", "test_mode"]
+ORDER_CREATED = "order_created"
 Sold = tuple[str, str, bool]  # store, variant, test mode
 
 
@@ -60,6 +61,7 @@ class InQuestion:
     issued: Mapping[str, list[Issued]]  # with the buyer's e-mail, open when the order was paid
     waiting: Mapping[Sold, list[Issued]]  # every checkout by what it sells, newest first
     webhook_seen: frozenset[str]
+    unnamed: frozenset[str]  # a webhook of the purchase was seen, and its checkout named no deal
 
     def texts(self) -> Iterable[str]:
         """Return every text that may name a deal."""
@@ -74,14 +76,15 @@ class InQuestion:
 def in_question(unplaced: pd.DataFrame, tables: Tables, deals: pd.DataFrame, watched: frozenset[int]) -> InQuestion:
     """Look everything up for the unplaced orders; `deals` are the ones that are there, `watched` the pipelines."""
     about = hints_about(unplaced["order_id"], tables)
-    named = about[about["lead_text"].notna()]
+    named, told = about[about["lead_text"].notna()], about[about["kind"] == HintKind.EXPLICIT]
     return InQuestion(
         by_field=_by_field(unplaced, tables, deals),
         by_contact=_by_contact(unplaced, tables, deals[deals["pipeline_id"].isin(watched)]),
         hints=_grouped((str(row.order_id), hint_of(row)) for row in named.itertuples(index=False)),
         issued=_issued(unplaced, tables.checkouts),
         waiting=_waiting(unplaced, tables.checkouts),
-        webhook_seen=frozenset(about[about["kind"] == HintKind.EXPLICIT]["order_id"]),
+        webhook_seen=frozenset(told["order_id"]),
+        unnamed=frozenset(told[told["event_name"] == ORDER_CREATED]["order_id"]) - set(named["order_id"]),
     )
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from dealsync.core.alarms import lowered, raised
@@ -19,7 +20,7 @@ from dealsync.core.cases import Alarm, Ground
 from dealsync.core.conflicts import person_moved_it
 from dealsync.core.evidence import IssuedCheckout
 from dealsync.core.letters import letter
-from dealsync.core.models import WON_STATUS_ID, Contact, Deal, Money
+from dealsync.core.models import WON_STATUS_ID, Contact, Deal, Money, normal_email
 from dealsync.core.plan import Action, Change, CheckoutWish, DealChange, Kind, Note, Refusal, in_order
 from dealsync.core.policy import Policy, Reminder, WhenExpired
 
@@ -43,6 +44,8 @@ class Awaiting:
     contact: Contact | None = None  # the main one
     checkouts: tuple[IssuedCheckout, ...] = ()  # that dealsync opened for it, oldest first
     payments: tuple[Payment, ...] = ()
+    is_subscribed: bool = False  # its sale started a subscription that goes on, a trial perhaps
+    told_at: Mapping[str, datetime] = field(default_factory=dict)  # when what was done about it was done, by key
     refused: Mapping[str, str] = field(default_factory=dict)  # what the other side would not take, by key: its words
 
 
@@ -67,19 +70,25 @@ class CheckoutPlan:
 
 
 def plan_checkouts(
-    waiting: Iterable[Awaiting], ground: Ground, currencies: Mapping[str, str], gone: Collection[int] = ()
+    waiting: Iterable[Awaiting],
+    ground: Ground,
+    currencies: Mapping[str, str],
+    gone: Collection[int] = (),
+    payments_seen_at: datetime | None = None,
 ) -> CheckoutPlan:
-    """Return the plan for these deals; of those that have left the invoice stage, flags are taken back.
+    """Return the plan for these deals; of those that are closed, flags are taken back.
 
     `currencies`: of the stores, by id; needed only where the deal's price is charged. `gone`: deals that were deleted.
+    `payments_seen_at`: payments before that are known, so that nobody is reminded of what he has paid.
     """
-    desks = [_Desk(one, ground, currencies) for one in waiting]
+    desks = [_Desk(one, ground, currencies, payments_seen_at) for one in waiting]
     for desk in desks:
         desk.decide()
     alarms = [alarm for desk in desks for alarm in desk.alarms]
     actions = [action for desk in desks for action in desk.actions]
     actions += [action for alarm in alarms for action in raised(alarm, ground)]
-    looked_at: dict[str, dict[str, Any]] = {desk.source: {} for desk in desks}
+    # A deal that is moved out of the stage and open still keeps its flags: it may be back in a minute.
+    looked_at: dict[str, dict[str, Any]] = {desk.source: {} for desk in desks if not desk.is_away}
     actions += lowered(alarms, ground, looked_at, gone)
     return CheckoutPlan(
         actions=tuple(in_order(actions)),
@@ -95,7 +104,7 @@ def mark_of(wish: CheckoutWish, rounds: int, *, test_mode: bool) -> str:
     asked_for = {
         "store": wish.store_id,
         "variant": wish.variant_id,
-        "email": wish.email,
+        "email": normal_email(wish.email),
         "price": [price.minor, price.currency] if price else None,
         "quantity": wish.quantity,
         "discount": wish.discount_code,
@@ -105,10 +114,17 @@ def mark_of(wish: CheckoutWish, rounds: int, *, test_mode: bool) -> str:
     return hashlib.sha256(json.dumps(asked_for, sort_keys=True).encode()).hexdigest()[:MARK_LENGTH]
 
 
+def _wish_of(mark: str) -> str:
+    """What was asked for: a checkout that took the place of an expired one asks for the same."""
+    return mark.partition("-")[0]
+
+
 class _Desk:
     """One deal: what is decided about it."""
 
-    def __init__(self, one: Awaiting, ground: Ground, currencies: Mapping[str, str]) -> None:
+    def __init__(
+        self, one: Awaiting, ground: Ground, currencies: Mapping[str, str], payments_seen_at: datetime | None
+    ) -> None:
         self.deal = one.deal
         self.source = f"lead:{one.deal.lead_id}"
         self.actions: list[Action] = []
@@ -118,18 +134,27 @@ class _Desk:
         self._one = one
         self._ground = ground
         self._currencies = currencies
+        self._payments_seen_at = payments_seen_at
+        self._asks_since_when = False
 
     @property
     def policy(self) -> Policy:
         return self._ground.policy
 
     @property
+    def is_away(self) -> bool:
+        """Whether the deal is open and not in the invoice stage."""
+        place = (self.deal.pipeline_id, self.deal.status_id)
+        return self.deal.is_open and not self.deal.is_deleted and place not in self.policy.invoice_statuses
+
+    @property
     def is_unsure(self) -> bool:
         """Whether notes and tasks hang on when the deal came into its status, and nobody has asked yet."""
-        since = self.policy.notify_since
-        if since is None or self.deal.entered_at is not None or self.deal.updated_at < since:
+        if self.deal.entered_at is not None:
             return False
-        return bool(self.actions or self.alarms)
+        since = self.policy.notify_since
+        is_new = since is not None and self.deal.updated_at >= since and bool(self.actions or self.alarms)
+        return is_new or self._asks_since_when
 
     def decide(self) -> None:
         """Find out what is owed."""
@@ -141,6 +166,9 @@ class _Desk:
             return
         if any(payment.is_kept for payment in self._one.payments):
             self._paid()
+            return
+        if self._one.is_subscribed:
+            self.verdict = Verdict(deal.lead_id, "paid", "its subscription runs already")
             return
         wish = asked(deal, self._one.contact, self.policy, self._currencies)
         if isinstance(wish, Obstacle):
@@ -167,8 +195,7 @@ class _Desk:
 
     def _opened(self, mark: str) -> list[IssuedCheckout]:
         """The checkouts for a wish, in the order in which they were opened: each after the one before had expired."""
-        mine = [c for c in self._one.checkouts if c.test_mode == self.policy.test_mode]
-        return [c for c in mine if c.mark == mark or c.mark.startswith(f"{mark}-")]
+        return [c for c in self._mine if _wish_of(c.mark) == mark]
 
     def _open(self, wish: CheckoutWish) -> None:
         effect = f"checkout:{wish.mark}"
@@ -192,45 +219,71 @@ class _Desk:
     # --- where the link goes ---------------------------------------------------------------------------------
 
     def _tell(self, live: IssuedCheckout, wish: CheckoutWish) -> None:
-        self._put_link(live)
+        times = self._put_link(live)
         if not self._is_news:
             return
-        policy, effect = self.policy.checkout, f"checkout:{live.mark}"
-        values = {
-            "url": live.url,
-            "price": Money(price.minor * wish.quantity, price.currency) if (price := wish.custom_price) else "",
-            "expires": live.expires_at or "",
-            "name": wish.name,
-            "company": policy.company,
-        }
-        is_first = not any(c.created_at < live.created_at for c in self._one.checkouts)
-        self._note(effect, "checkout_link" if is_first else "checkout_link_changed", values)
-        if policy.mails:
-            self._mail(live, "email", "mail_link", wish, values)
-        if policy.remind_after is not None and self._ground.now >= live.created_at + policy.remind_after:
+        # A link that is put back after another one is told of again, so that the latest word is the right one.
+        again = f":{times}" if times > 1 else ""
+        note, mail = (f"checkout:{live.mark}:{what}{again}" for what in ("note", "email"))
+        values = self._values(live, wish)
+        text = self.policy.texts.render(self._words_for(live, times), self._key(note), values)
+        self._act(note, Kind.NOTE, "the link of its checkout is not noted yet", Note(text))
+        if self._mails:
+            self._mail(mail, live, "mail_link", wish, values)
+        if self._reminds_now(live, note, mail):
             self._remind(live, wish, values)
 
-    def _put_link(self, live: IssuedCheckout) -> None:
-        held = self.deal.fields.get(LINK_FIELD, "")
-        if held == live.url:
-            return
-        if (why := person_moved_it(self.deal, LINK_FIELD, held)) is not None:
-            self.refusals.append(Refusal(self.source, self.deal.lead_id, "person_moved_it", why, LINK_FIELD))
-            return
-        # The same link may be put there again, after another one: the steps are counted.
-        steps = sum(key.startswith(self._key("link:")) for key in self._ground.states)
-        change = DealChange(fields={LINK_FIELD: live.url})
-        self._act(f"link:{steps + 1}", Kind.FIELDS, "the link of its checkout is not in its LS field", change)
+    def _values(self, live: IssuedCheckout, wish: CheckoutWish) -> dict[str, Any]:
+        price = wish.custom_price
+        return {
+            "url": live.url,
+            "price": Money(price.minor * wish.quantity, price.currency) if price else "",
+            "expires": self.policy.texts.moment(live.expires_at) if live.expires_at else "",
+            "name": wish.name,
+            "company": self.policy.checkout.company,
+        }
 
-    def _note(self, effect: str, template: str, values: Mapping[str, Any]) -> None:
-        key = self._key(f"{effect}:note")
-        text = Note(self.policy.texts.render(template, key, values))
-        self._act(f"{effect}:note", Kind.NOTE, "the link of its checkout is not noted yet", text)
+    def _words_for(self, live: IssuedCheckout, times: int) -> str:
+        earlier = [c for c in self._mine if c.created_at < live.created_at]
+        if times == 1 and not earlier:
+            return "checkout_link"
+        same_wish = any(_wish_of(c.mark) == _wish_of(live.mark) for c in earlier)
+        return "checkout_link_again" if same_wish or self._one.payments else "checkout_link_changed"
+
+    def _put_link(self, live: IssuedCheckout) -> int:
+        """See to it that the link stands in its field; return how often it was put there, this time included."""
+        held, began = self.deal.fields.get(LINK_FIELD, ""), self._key("link:")
+        steps = [key.removeprefix(began) for key in self._ground.states if key.startswith(began)]
+        times = sum(step.partition(":")[2] == live.mark for step in steps)
+        if held == live.url:
+            return max(times, 1)
+        others = [c for c in self._one.checkouts if c.url == held and c.test_mode != live.test_mode]
+        if others and live.test_mode:
+            why = "it holds the link of a checkout for real money; a trial leaves it"
+            self.refusals.append(Refusal(self.source, self.deal.lead_id, "other_mode", why, LINK_FIELD))
+            return max(times, 1)
+        if (why_not := person_moved_it(self.deal, LINK_FIELD, held)) is not None:
+            self.refusals.append(Refusal(self.source, self.deal.lead_id, "person_moved_it", why_not, LINK_FIELD))
+            return max(times, 1)
+        # The same link may be put there again, after another one: the steps are counted.
+        change = DealChange(fields={LINK_FIELD: live.url})
+        effect = f"link:{len(steps) + 1}:{live.mark}"
+        self._act(effect, Kind.FIELDS, "the link of its checkout is not in its LS field", change)
+        return times + 1
+
+    @property
+    def _mine(self) -> list[IssuedCheckout]:
+        """The deal's checkouts of this mode."""
+        return [c for c in self._one.checkouts if c.test_mode == self.policy.test_mode]
+
+    @property
+    def _mails(self) -> bool:
+        """Whether clients are written to. Never in a trial: the addresses are those of real people."""
+        return self.policy.checkout.mails and not self.policy.test_mode
 
     def _mail(
-        self, live: IssuedCheckout, kind: str, template: str, wish: CheckoutWish, values: Mapping[str, Any]
+        self, effect: str, live: IssuedCheckout, template: str, wish: CheckoutWish, values: Mapping[str, Any]
     ) -> None:
-        effect = f"checkout:{live.mark}:{kind}"
         if (words := self._one.refused.get(self._key(effect))) is not None:
             self._alarm("mail-failed", "the e-mail to the client did not arrive", mark=live.mark, words=words)
             return
@@ -238,9 +291,22 @@ class _Desk:
         content = letter(template, policy.texts, wish.email, wish.name, values, policy.checkout.html)
         self._act(effect, Kind.EMAIL, "the client has not got the link yet", content)
 
+    def _reminds_now(self, live: IssuedCheckout, note: str, mail: str) -> bool:
+        """Whether the client had the link for long enough, as far as it is known, and has surely not paid."""
+        after, told_at = self.policy.checkout.remind_after, self._one.told_at
+        last = told_at.get(self._key(mail if self._mails else note))
+        if after is None or last is None:
+            return False
+        due_at = max(live.created_at, last, self.deal.entered_at or live.created_at) + after
+        if self._ground.now < due_at:
+            return False
+        self._asks_since_when = self.deal.entered_at is None
+        seen_at = self._payments_seen_at
+        return not self._asks_since_when and seen_at is not None and seen_at >= due_at
+
     def _remind(self, live: IssuedCheckout, wish: CheckoutWish, values: Mapping[str, Any]) -> None:
-        if self.policy.checkout.remind_by is Reminder.EMAIL:
-            self._mail(live, "reminder", "mail_reminder", wish, values)
+        if self.policy.checkout.remind_by is Reminder.EMAIL and not self.policy.test_mode:
+            self._mail(f"checkout:{live.mark}:reminder", live, "mail_reminder", wish, values)
         else:
             self._alarm("unpaid", "its checkout is not paid", mark=live.mark, since=live.created_at)
 

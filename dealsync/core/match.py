@@ -145,12 +145,14 @@ def _told(order: Order, asked: InQuestion, leads: Leads, desk: Desk) -> Verdict:
 
 def _guessed(order: Order, asked: InQuestion, leads: Leads, desk: Desk) -> Verdict:
     issued, sold = asked.issued.get(order.id, ()), (order.store_id, order.variant_id, order.test_mode)
-    return (
+    verdict = (
         tiers.checkout(order, issued, leads, desk)
         or by_contact(order, asked.by_contact.get(order.id, ()), desk)
         or tiers.doubtful_claim(order, asked.hints.get(order.id, ()), leads, desk)
-        or tiers.unpaid_checkouts(order, asked.waiting.get(sold, ()), leads, desk)
     )
+    if verdict or order.id in asked.unnamed:
+        return verdict
+    return tiers.unpaid_checkouts(order, asked.waiting.get(sold, ()), leads, desk)
 
 
 def _followed(lost: pd.DataFrame, leads: Leads) -> tuple[Link, ...]:

@@ -182,7 +182,10 @@ class Deal:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A Kommo contact. `emails` are normalised (`normal_email`), in the order of the card."""
+    """A Kommo contact. `emails` are normalised (`normal_email`), in the order of the card.
+
+    `typed` are the same as people wrote them: what is equal when compared can be another address to a mail server.
+    """
 
     contact_id: int
     name: str
@@ -190,6 +193,7 @@ class Contact:
     responsible_user_id: int | None
     updated_at: datetime
     is_deleted: bool = False
+    typed: tuple[str, ...] = ()  # empty: as `emails`
 
 
 class Tier(StrEnum):

@@ -15,8 +15,9 @@ from dealsync.core.tables import Tables
 def through_older_links(sales: pd.DataFrame, tables: Tables) -> frozenset[str]:
     """Return those of these sales (by order id) that were paid through an older link of their deal.
 
-    The link in use is the one in the deal's LS field. Which one was paid is told by the mark in the custom data of a
-    webhook; where none came, by product and price: then only a payment that fits an older link alone counts.
+    The link in use is the one in the deal's LS field, or the newest where a person wrote something else there. Which
+    one was paid is told by the mark in the custom data of a webhook; where none came, by product and price: then only
+    a payment that fits an older link alone counts.
     """
     ours = tables.checkouts[(tables.checkouts["mark"] != "") & tables.checkouts["lead_text"].isin(_texts(sales))]
     if ours.empty:
@@ -37,12 +38,15 @@ def _texts(sales: pd.DataFrame) -> pd.Series:
 
 
 def _is_older(sale: Any, mark: str, checkouts: list[Any]) -> bool:
-    in_use = next((c for c in checkouts if c.url == sale.deal_ls_checkout_link), None)
-    if in_use is None:
-        return False
+    """`checkouts`: of the deal. One that was opened after the payment has replaced nothing by then."""
+    known = [c for c in checkouts if c.created_at <= sale.created_at]
+    if not known or (mark and _wish(mark) not in {_wish(c.mark) for c in known}):
+        return False  # a link that came along with a deal that was merged into this one
+    newest = max(known, key=lambda c: c.created_at)
+    in_use = next((c for c in known if c.url == sale.deal_ls_checkout_link), newest)
     if mark:
         return _wish(mark) != _wish(in_use.mark)
-    return not _fits(sale, in_use) and any(_fits(sale, c) for c in _others(in_use, checkouts))
+    return not _fits(sale, in_use) and any(_fits(sale, c) for c in _others(in_use, known))
 
 
 def _wish(mark: str) -> str:

@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date
+from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency
 from jinja2 import DictLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
@@ -48,7 +48,7 @@ class Texts:
 
         Whatever buyers and products are called, it is no markup in Kommo's pages.
         """
-        shown = {name: self._shown(value) for name, value in values.items()}
+        shown = {**BLANK, **{name: self._shown(value) for name, value in values.items()}}
         if is_for_kommo:
             shown = {name: _without_markup(value) for name, value in shown.items()}
         environment = _environment(self.language, tuple(sorted(self.overrides.items())))
@@ -57,6 +57,10 @@ class Texts:
     def money(self, money: Money) -> str:
         """Return an amount as people write it: `$490.00`, `490,00 €`."""
         return format_money(money, self.locale)
+
+    def moment(self, at: datetime) -> str:
+        """Return a time as people write it, to the minute, in the account's zone."""
+        return format_datetime(at, format="medium", tzinfo=ZoneInfo(self.zone), locale=self.locale)
 
     def _shown(self, value: Any) -> Any:
         if isinstance(value, Money):
@@ -86,8 +90,10 @@ def fault_of(name: str, template: str) -> str | None:
     """Return why a template of the account's own cannot be used; None if it can."""
     if name not in words("en"):
         return "is no text of dealsync"
+    texts = Texts(overrides={name: template})
     try:
-        Texts(overrides={name: template}).plain(name, EXAMPLE)
+        for values in (EXAMPLE, {}):
+            texts.plain(name, values)
     except (TemplateError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         return f"cannot be used: {error}"
     return None
@@ -103,6 +109,8 @@ EXAMPLE: dict[str, Any] = {
     "name": "Ann Example", "company": "Acme",
 }  # fmt: skip
 """A value for everything that any template may name."""
+BLANK: dict[str, Any] = dict.fromkeys(EXAMPLE, "")
+"""What is not known where a text is written is nothing, and no reason to write none."""
 
 
 def reference(key: str) -> str:

@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, select, tuple_
@@ -15,15 +16,20 @@ from dealsync.core.evidence import CHECKOUT_KEY, IssuedCheckout
 from dealsync.core.mapping import FIELD_KEYS
 from dealsync.core.models import Contact, Deal
 from dealsync.core.payments import MONEY_CAME, STILL_OURS
+from dealsync.core.sales import INVOICE_PAID
+from dealsync.core.states import State
+from dealsync.core.texts import ENDED
 from dealsync.ledger.tables import (
     CheckoutRow,
     ContactEmailRow,
     ContactRow,
     DealRow,
+    InvoiceRow,
     LeadContactRow,
     LedgerEntry,
     LinkRow,
     OrderRow,
+    SubscriptionRow,
 )
 from dealsync.ledger.upsert import chunks, table_of
 
@@ -40,12 +46,24 @@ class Awaited:
         with self._engine.connect() as db:
             return set(db.scalars(select(DealRow.lead_id).where(place.in_(list(statuses)), ~DealRow.is_deleted)))
 
+    def without_link(self, lead_ids: AbstractSet[int]) -> set[int]:
+        """Return those of these deals whose LS field holds no checkout link."""
+        with self._engine.connect() as db:
+            return {
+                lead_id
+                for ids in chunks(sorted(lead_ids))
+                for lead_id in db.scalars(
+                    select(DealRow.lead_id).where(DealRow.lead_id.in_(ids), DealRow.ls_checkout_link.is_(None))
+                )
+            }
+
     def deals(self, lead_ids: AbstractSet[int], *, test_mode: bool) -> list[Awaiting]:
         """Return these deals as last seen, by id; deleted ones too."""
         with self._engine.connect() as db:
             contacts = _contacts(db, lead_ids)
             checkouts, payments = _checkouts(db, lead_ids), _payments(db, lead_ids, test_mode=test_mode)
-            refused = _refused(db, lead_ids)
+            refused, told_at = _refused(db, lead_ids), _told_at(db, lead_ids)
+            subscribed = _subscribed(db, lead_ids, test_mode=test_mode)
             rows = [
                 row
                 for ids in chunks(sorted(lead_ids))
@@ -58,6 +76,8 @@ class Awaited:
                 checkouts=tuple(checkouts[row.lead_id]),
                 payments=tuple(payments[row.lead_id]),
                 refused=refused[row.lead_id],
+                told_at=told_at[row.lead_id],
+                is_subscribed=row.lead_id in subscribed,
             )
             for row in rows
         ]
@@ -104,24 +124,22 @@ def _contacts(db: Connection, lead_ids: Iterable[int]) -> dict[int, Contact]:
         for ids in chunks(lead_ids)
         for row in db.execute(_firsts().where(LeadContactRow.lead_id.in_(ids)))
     }
-    emails: dict[int, list[str]] = defaultdict(list)
+    emails: dict[int, list[tuple[str, str]]] = defaultdict(list)
     found: dict[int, Contact] = {}
     for ids in chunks(set(firsts.values())):
-        addresses = select(ContactEmailRow).where(ContactEmailRow.contact_id.in_(ids))
-        for row in db.execute(
-            addresses.with_only_columns(ContactEmailRow.contact_id, ContactEmailRow.email).order_by(
-                ContactEmailRow.contact_id, ContactEmailRow.place
-            )
-        ):
-            emails[row.contact_id].append(row.email)
+        addresses = select(table_of(ContactEmailRow)).where(ContactEmailRow.contact_id.in_(ids))
+        for row in db.execute(addresses.order_by(ContactEmailRow.contact_id, ContactEmailRow.place)):
+            emails[row.contact_id].append((row.email, row.typed or row.email))
         for row in db.execute(select(table_of(ContactRow)).where(ContactRow.contact_id.in_(ids))):
+            spelt = emails[row.contact_id]
             found[row.contact_id] = Contact(
                 row.contact_id,
                 row.name,
-                tuple(emails[row.contact_id]),
+                tuple(email for email, _ in spelt),
                 row.responsible_user_id,
                 row.updated_at,
                 row.is_deleted,
+                tuple(typed for _, typed in spelt),
             )
     return {lead_id: found[contact_id] for lead_id, contact_id in firsts.items() if contact_id in found}
 
@@ -140,17 +158,52 @@ def _checkouts(db: Connection, lead_ids: Iterable[int]) -> dict[int, list[Issued
 
 
 def _payments(db: Connection, lead_ids: Iterable[int], *, test_mode: bool) -> dict[int, list[Payment]]:
+    """The money that came for deals: orders, and the first invoices of subscriptions whose order was of zero."""
     found: dict[int, list[Payment]] = defaultdict(list)
+    came, kept = ([status.value for status in statuses] for statuses in (MONEY_CAME, STILL_OURS))
     for ids in chunks(lead_ids):
-        brought = select(LinkRow.lead_id, OrderRow.number, OrderRow.order_status).where(
-            LinkRow.order_id == OrderRow.order_id,
-            LinkRow.lead_id.in_(ids),
-            OrderRow.order_status.in_([status.value for status in MONEY_CAME]),
-            OrderRow.total_minor > 0,
-            OrderRow.test_mode == test_mode,
+        linked = (LinkRow.order_id == OrderRow.order_id, LinkRow.lead_id.in_(ids), OrderRow.test_mode == test_mode)
+        orders = select(LinkRow.lead_id, OrderRow.number, OrderRow.order_status)
+        paid = orders.where(*linked, OrderRow.order_status.in_(came), OrderRow.total_minor > 0)
+        for row in db.execute(paid.order_by(OrderRow.created_at)):
+            found[row.lead_id].append(Payment(row.number, is_kept=row.order_status in kept))
+        invoiced = (
+            select(LinkRow.lead_id, OrderRow.number, InvoiceRow.total_minor, InvoiceRow.refunded_minor)
+            .where(*linked, OrderRow.total_minor == 0, SubscriptionRow.order_id == OrderRow.order_id)
+            .where(InvoiceRow.subscription_id == SubscriptionRow.subscription_id)
+            .where(InvoiceRow.invoice_status.in_(INVOICE_PAID), InvoiceRow.total_minor > 0)
         )
-        for row in db.execute(brought.order_by(OrderRow.created_at)):
-            found[row.lead_id].append(Payment(row.number, is_kept=row.order_status in STILL_OURS))
+        for invoice in db.execute(invoiced.order_by(InvoiceRow.created_at)):
+            is_kept = invoice.refunded_minor < invoice.total_minor
+            found[invoice.lead_id].append(Payment(invoice.number, is_kept=is_kept))
+    return found
+
+
+def _subscribed(db: Connection, lead_ids: Iterable[int], *, test_mode: bool) -> set[int]:
+    """The deals whose sale started a subscription that has not ended."""
+    return {
+        lead_id
+        for ids in chunks(lead_ids)
+        for lead_id in db.scalars(
+            select(LinkRow.lead_id).where(
+                LinkRow.lead_id.in_(ids),
+                SubscriptionRow.order_id == LinkRow.order_id,
+                SubscriptionRow.subscription_status != ENDED,
+                SubscriptionRow.test_mode == test_mode,
+            )
+        )
+    }
+
+
+def _told_at(db: Connection, lead_ids: Iterable[int]) -> dict[int, dict[str, datetime]]:
+    """When what is in the ledger about deals themselves was done, by key."""
+    found: dict[int, dict[str, datetime]] = defaultdict(dict)
+    for ids in chunks(lead_ids):
+        sources = [f"lead:{lead_id}" for lead_id in ids]
+        done = select(LedgerEntry.lead_id, LedgerEntry.idempotency_key, LedgerEntry.closed_at)
+        for row in db.execute(done.where(LedgerEntry.source.in_(sources), LedgerEntry.state == State.APPLIED.value)):
+            if row.lead_id is not None and row.closed_at is not None:
+                found[row.lead_id][row.idempotency_key] = row.closed_at
     return found
 
 

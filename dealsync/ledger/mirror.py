@@ -83,12 +83,12 @@ class Mirror:
         with self._engine.begin() as db:
             fresh = _keep(db, ContactRow, map(_contact_row, contacts))
             emails = [
-                (c.contact_id, email[:320], place)
+                (c.contact_id, email[:320], typed[:320], place)
                 for c in contacts
                 if c.contact_id in fresh
-                for place, email in enumerate(c.emails)
+                for place, (email, typed) in enumerate(zip(c.emails, c.typed or ("",) * len(c.emails), strict=True))
             ]
-            _replace(db, ContactEmailRow, "contact_id", fresh, [*CONTACT_EMAIL_COLUMNS, "place"], emails)
+            _replace(db, ContactEmailRow, "contact_id", fresh, [*CONTACT_EMAIL_COLUMNS, "typed", "place"], emails)
 
     def mark_deals_deleted(self, lead_ids: Iterable[int]) -> None:
         """Remember that these deals are gone. They stay in the mirror: links may name them."""
@@ -111,14 +111,18 @@ class Mirror:
             for ids in chunks(set(known) - seen):
                 db.execute(update(ContactRow).where(ContactRow.contact_id.in_(ids)).values(is_deleted=True))
 
+    def mark_contacts_deleted(self, contact_ids: Iterable[int], *, before: datetime) -> None:
+        """After a reading by id, begun after `before`: those that it did not find are gone."""
+        with self._engine.begin() as db:
+            for ids in chunks(contact_ids):
+                gone = (ContactRow.contact_id.in_(ids), ContactRow.updated_at < before)
+                db.execute(update(ContactRow).where(*gone).values(is_deleted=True))
+
     def apply_change(self, lead_id: int, change: DealChange, updated_at: datetime) -> None:
         """Write through what Kommo has just accepted, so that lagging reads cannot hide it from the next plan."""
         values: Row = {"updated_at": updated_at}
         values |= {f"ls_{key}": value for key, value in change.fields.items()}
-        if change.status_id is None:
-            # It was in its status when it was changed last, so since then at least: what we write does not renew that.
-            values["entered_at"] = func.coalesce(DealRow.entered_at, DealRow.updated_at)
-        else:
+        if change.status_id is not None:
             values |= {"entered_at": None, "entered_by": None}
             values |= {"status_id": change.status_id, "pipeline_id": change.pipeline_id}
         if change.price is not None:

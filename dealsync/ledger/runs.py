@@ -168,6 +168,12 @@ class Runs:
                 "Set DEALSYNC_DATABASE_URL to a database of its own"
             )
 
+    def rebind(self, name: str, value: str) -> None:
+        """Remember what this database was last read for."""
+        with self._engine.begin() as db:
+            statement = insert(db, IdentityRow).values(name=name, value=value)
+            db.execute(statement.on_conflict_do_update(index_elements=[IdentityRow.name], set_={"value": value}))
+
     def bound(self, name: str) -> str | None:
         """Return whose data this database holds; None as long as it holds nobody's."""
         with self._engine.connect() as db:

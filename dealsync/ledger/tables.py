@@ -191,6 +191,7 @@ class ContactEmailRow(Base):
 
     contact_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     email: Mapped[str] = mapped_column(String(320), primary_key=True, index=True)
+    typed: Mapped[str] = mapped_column(default="")  # as it stands on the card; empty: as `email`
     place: Mapped[int] = mapped_column(default=0)  # on the card, from 0
 
 

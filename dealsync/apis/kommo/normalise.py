@@ -358,19 +358,22 @@ def _moment(text: str) -> str:
 def contact(data: object) -> Contact:
     """Return a contact with its e-mails, normalised, in the order of the card."""
     wire = parse(_Contact, data, named("contact", data))
-    emails = [
-        normal_email(value.value)
+    typed = [
+        value.value.strip()
         for field in wire.custom_fields_values
         if field.field_code == "EMAIL"
         for value in field.values
     ]
+    emails = {normal_email(email): email for email in reversed(typed) if email}
+    in_order = tuple(dict.fromkeys(normal_email(email) for email in typed if email))
     return Contact(
         contact_id=wire.id,
         name=wire.name,
-        emails=tuple(dict.fromkeys(e for e in emails if e)),
+        emails=in_order,
         responsible_user_id=wire.responsible_user_id or None,
         updated_at=wire.updated_at,
         is_deleted=bool(wire.is_deleted),
+        typed=() if all(emails[key] == key for key in in_order) else tuple(emails[key] for key in in_order),
     )
 
 

@@ -93,11 +93,19 @@ def fill(case: Case) -> list[Outcome]:
 
 def _move(case: Case, pipeline_id: int, status_id: int, effect: str, kind: Kind, reason: str) -> list[Outcome]:
     deal = case.deal
-    if (why := person_moved_it(deal, "status_id", str(deal.status_id))) is not None:
+    why = person_moved_it(deal, "status_id", str(deal.status_id))
+    if why is not None and not (status_id == WON_STATUS_ID and _was_waiting_for_it(case)):
         return refuse(case, "person_moved_it", why, "status_id")
     if (why := never_backwards(deal, case.fact, status_id)) is not None:
         return refuse(case, "never_backwards", why, "status_id")
     return act(case, effect, kind, reason, DealChange(pipeline_id=pipeline_id, status_id=status_id))
+
+
+def _was_waiting_for_it(case: Case) -> bool:
+    """Whether a person had put the deal into the invoice stage before this payment came: this is what it waited for."""
+    deal = case.deal
+    is_waiting = (deal.pipeline_id, deal.status_id) in case.policy.invoice_statuses
+    return is_waiting and deal.entered_at is not None and deal.entered_at <= case.paid_at
 
 
 def _attention_of(case: Case) -> tuple[int, int]:

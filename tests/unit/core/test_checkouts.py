@@ -19,8 +19,8 @@ from dealsync.core.checkouts import Awaiting, CheckoutPlan, Payment, mark_of, pl
 from dealsync.core.evidence import CHECKOUT_KEY, IssuedCheckout
 from dealsync.core.mapping import other_field
 from dealsync.core.models import Contact, Deal, Money
-from dealsync.core.plan import Action, CheckoutWish, DealChange, Kind, Task
-from dealsync.core.policy import CheckoutPolicy, Policy, VariantRule, WhenExpired
+from dealsync.core.plan import Action, CheckoutWish, DealChange, Kind, Letter, Task
+from dealsync.core.policy import CheckoutPolicy, Policy, Reminder, VariantRule, WhenExpired
 from dealsync.core.tables import LEDGER_COLUMNS
 from tests.builders import INVOICE_SENT, LOST, NEW, NOW, PARTNERS, SALES, STORE, checkout, contact, deal, policy
 
@@ -49,14 +49,22 @@ class Life:
     payments: tuple[Payment, ...] = ()
     refused: dict[str, str] = field(default_factory=dict)
     done: dict[str, Action] = field(default_factory=dict)
+    told_at: dict[str, Any] = field(default_factory=dict)
     now: Any = NOW
 
     def plan(self) -> CheckoutPlan:
         rows = [(a.key, a.kind, "applied", a.source, "", a.lead_id, a.alarm) for a in self.done.values()]
         table = pd.DataFrame(rows, columns=LEDGER_COLUMNS)
         ground = Ground(self.policy, self.now, dict.fromkeys(self.done, "applied"), episodes_in(table))
-        one = Awaiting(self.deal, self.contact, tuple(self.checkouts), self.payments, self.refused)
-        return plan_checkouts([one], ground, CURRENCIES)
+        one = Awaiting(
+            self.deal,
+            self.contact,
+            tuple(self.checkouts),
+            self.payments,
+            told_at=self.told_at,
+            refused=self.refused,
+        )
+        return plan_checkouts([one], ground, CURRENCIES, payments_seen_at=self.now)
 
     def settle(self) -> CheckoutPlan:
         """Plan and carry out until nothing is left to do; the last plan, which is empty."""
@@ -72,6 +80,7 @@ class Life:
         assert action.key not in self.done, "the same effect twice"
         self.done[action.key] = action
         self.now += timedelta(seconds=1)
+        self.told_at[action.key] = self.now
         if isinstance(action.change, CheckoutWish):
             number = len(self.checkouts) + 1
             opened = checkout(
@@ -132,7 +141,8 @@ def test_checkouts__whatever_people_do_each_wish_has_one_and_the_deal_shows_that
             wishes.add(last)
         rest = life.settle()
         assert rest.actions == ()
-        assert len(life.checkouts) == len(wishes) == life.count(Kind.NOTE)
+        assert len(life.checkouts) == len(wishes)
+        assert life.count(Kind.NOTE) == life.count(Kind.FIELDS)  # each link that is put there is told of
         if may_sell:
             (verdict,) = rest.verdicts
             assert (verdict.state, verdict.url, life.open_tasks) == ("live", life.link, [])
@@ -147,8 +157,87 @@ def test_checkouts__whatever_people_do_each_wish_has_one_and_the_deal_shows_that
         elif life.deal.status_id == INVOICE_SENT:
             assert len(life.open_tasks) == 1
             assert life.deal.tags == ("ls:no-checkout",)
-        else:
+        elif life.deal.status_id == LOST:
             assert (life.open_tasks, life.deal.tags) == ([], ())
+
+
+def test_checkouts__flips_in_and_out_with_an_obstacle_set_one_task() -> None:
+    life = Life(selling(), waiting(price=0))
+    for _ in range(5):
+        for status_id in (INVOICE_SENT, NEW):
+            life.deal = replace(life.deal, status_id=status_id)
+            life.settle()
+    assert life.count(Kind.TASK) == len(life.open_tasks) == 1
+    life.deal = replace(life.deal, status_id=LOST)
+    life.settle()
+    assert life.open_tasks == []
+
+
+def test_checkouts__what_was_asked_for_before_is_told_of_again() -> None:
+    """Else the client's latest word is a link whose payment would be flagged."""
+    life = Life(selling(mails=True), waiting())
+    for price in (490, 390, 490):
+        life.deal = replace(life.deal, price=price)
+        life.settle()
+    letters = [a.change for a in life.done.values() if isinstance(a.change, Letter)]
+    assert [life.checkouts[n].url in letter.text for n, letter in zip((0, 1, 0), letters, strict=True)] == [True] * 3
+
+
+@pytest.mark.parametrize("by_mail", [True, False])
+def test_reminder__comes_so_long_after_the_link_was_told_and_the_deal_came_back_and_payments_were_seen(
+    by_mail: bool,
+) -> None:
+    days = timedelta(days=3)
+    by = Reminder.EMAIL if by_mail else Reminder.TASK
+    life = Life(selling(remind_after=days, remind_by=by, mails=by_mail), waiting(entered_at=NOW))
+    kind = Kind.EMAIL if by_mail else Kind.TASK
+    life.settle()
+    told = life.count(kind)
+    life.now += days - timedelta(minutes=1)
+    life.settle()
+    assert life.count(kind) == told
+    life.deal = replace(life.deal, entered_at=life.now)
+    life.now += timedelta(hours=1)
+    life.settle()
+    assert life.count(kind) == told
+    life.now += days
+    life.settle()
+    assert life.count(kind) == told + 1
+
+
+def test_reminder__waits_until_payments_were_looked_at_and_it_is_known_since_when_the_deal_waits() -> None:
+    life = Life(selling(remind_after=timedelta(days=3)), waiting(entered_at=NOW))
+    life.settle()
+    life.now += timedelta(days=4)
+    ground = Ground(life.policy, life.now, dict.fromkeys(life.done, "applied"), {})
+    one = Awaiting(life.deal, life.contact, tuple(life.checkouts), told_at=life.told_at)
+    for seen_at, count in ((None, 0), (NOW, 0), (life.now, 2)):
+        assert len(plan_checkouts([one], ground, CURRENCIES, payments_seen_at=seen_at).actions) == count
+    unknown = replace(one, deal=replace(life.deal, entered_at=None))
+    plan = plan_checkouts([unknown], ground, CURRENCIES, payments_seen_at=life.now)
+    assert (plan.actions, plan.unsure) == ((), frozenset({life.deal.lead_id}))
+
+
+def test_checkouts__a_subscription_that_runs_is_asked_for_nothing() -> None:
+    one = Awaiting(waiting(), contact(), is_subscribed=True)
+    plan = plan_checkouts([one], Ground(selling(), NOW, {}, {}), CURRENCIES)
+    assert (plan.actions, plan.verdicts[0].state) == ((), "paid")
+
+
+def test_checkouts__a_trial_writes_to_nobody_and_leaves_a_link_for_real_money() -> None:
+    life = Life(selling(mails=True), waiting())
+    life.settle()
+    life.policy = replace(life.policy, test_mode=True)
+    before, letters = life.link, life.count(Kind.EMAIL)
+    trial = replace(life.checkouts[0], url="https://store.example/trial", custom={CHECKOUT_KEY: mark()}, test_mode=True)
+    life.checkouts.append(trial)
+    rest = life.settle()
+    assert (life.link, life.count(Kind.EMAIL)) == (before, letters)
+    assert [refusal.rule for refusal in rest.refusals] == ["other_mode"]
+
+
+def mark() -> str:
+    return mark_of(replace(wish(), mark=""), 0, test_mode=True)
 
 
 def test_checkouts__one_deal_s_trouble_is_no_other_s() -> None:
@@ -184,6 +273,22 @@ def test_checkouts__an_expired_one_is_opened_anew_each_time_where_that_is_wished
         assert (len(life.checkouts), life.link) == (number, life.checkouts[-1].url)
         life.now += timedelta(days=2)
     assert [c.mark.partition("-")[2] for c in life.checkouts] == ["", "2", "3"]
+
+
+def test_wish__is_written_to_the_address_as_it_was_typed() -> None:
+    """Case-folded, ß is ss: another domain, and another person."""
+    typed = replace(contact(), emails=("kasse@weiss-bier.de",), typed=("Kasse@weiß-bier.de",))
+    assert wish(who=typed).email == "Kasse@weiß-bier.de"
+    upper = replace(contact(), typed=("ANN@example.com",))
+    assert mark_of(wish(who=upper), 0, test_mode=False) == mark_of(wish(), 0, test_mode=False)
+
+
+def test_wish__in_a_currency_without_cents_waits_until_it_is_known_how_it_counts() -> None:
+    yen = replace(selling(), account_currency="JPY")
+    assert obstacle(waiting(price=5000), yen, {STORE: "JPY"}) == "no-cents"
+    found = asked(waiting(price=5000), contact(), replace(yen, flags_zero_decimal=False), {STORE: "JPY"})
+    assert isinstance(found, CheckoutWish)
+    assert found.custom_price == Money(5000, "JPY")
 
 
 def test_checkouts__test_and_live_mode_never_share_one() -> None:

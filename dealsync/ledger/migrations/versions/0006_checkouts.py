@@ -15,6 +15,8 @@ def upgrade() -> None:
     for name in ("lead_contacts", "contact_emails"):
         with op.batch_alter_table(name) as table:
             table.add_column(sa.Column("place", sa.BigInteger(), nullable=False, server_default="0"))
+    with op.batch_alter_table("contact_emails") as table:
+        table.add_column(sa.Column("typed", sa.Text(), nullable=False, server_default=""))
     with op.batch_alter_table("checkouts") as table:
         table.add_column(sa.Column("mark", sa.Text(), nullable=False, server_default=""))
     op.create_index("ix_checkouts_lead_text", "checkouts", ["lead_text"])
