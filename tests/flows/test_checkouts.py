@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import html
+import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +22,7 @@ import tomlkit
 from typer.testing import CliRunner
 
 from dealsync import doubts, drain
+from dealsync.apis.lemonsqueezy.client import LemonSqueezy
 from dealsync.apply import apply_actions
 from dealsync.cli import app
 from dealsync.core.evidence import CHECKOUT_KEY
@@ -27,6 +30,8 @@ from dealsync.errors import ConfigError, RunFailed
 from dealsync.issued import Issued
 from dealsync.issuing import issue_checkouts, open_slice, plan_slice, read_waiting, record_slice
 from dealsync.ledger.runs import utc_now
+from dealsync.mail import compose as composing
+from dealsync.mailing import MOST_PUT_OFF
 from dealsync.settings import load_environment, load_settings
 from tests.accounts import INVOICE_SENT, LOST, QUALIFIED, SALES, WON, Accounts
 from tests.mail.server import Server, running
@@ -374,6 +379,102 @@ def test_guard__a_deal_that_is_paid_already_and_comes_back_to_the_stage(accounts
     assert len(accounts.checkouts()) == 1
 
 
+def test_guard__a_deal_that_came_back_after_a_refund_is_asked_and_closed_once_more(
+    accounts: Accounts, hooks: Hooks, variant: str
+) -> None:
+    lead_id = deal(accounts)
+    issued()
+    (first,) = accounts.checkouts()
+    accounts.control(f"checkouts/{first['id']}/pay")
+    accounts.run()
+    order_id = accounts.fields(lead_id)["LS order id"]
+    accounts.control(f"orders/{order_id}/refund")
+    accounts.run()
+    accounts.control("clock", advance_s=60)
+    move(accounts, lead_id, INVOICE_SENT)
+    issued()
+    second = accounts.checkouts()[-1]
+    assert (second["id"] != first["id"], link(accounts, lead_id)) == (True, second["attributes"]["url"])
+    assert "can be paid no more" in accounts.texts(lead_id)[0][-1]
+    accounts.control("clock", advance_s=60)
+    hooks.sent()
+    accounts.control(f"checkouts/{second['id']}/pay")
+    hooks.deliver()
+    drained()
+    assert accounts.lead(lead_id)["status_id"] == WON
+
+
+def test_guard__a_trial_that_runs_is_asked_for_nothing_more(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = {"name": "Team", "price": 49000, "interval": "month", "trial_days": 14}
+    monkeypatch.setenv("LEMON_SQUEEZY_VARIANT_ID", str(accounts.control("variants", **plan)["data"]["id"]))
+    lead_id = deal(accounts)
+    issued()
+    accounts.control(f"checkouts/{accounts.checkouts()[0]['id']}/pay")
+    accounts.run()
+    contact_id = accounts.lead(lead_id)["_embedded"]["contacts"][0]["id"]
+    other = [{"field_code": "EMAIL", "values": [{"value": "ann@example.net", "enum_code": "WORK"}]}]
+    accounts.control(f"contacts/{contact_id}/edit", custom_fields_values=other)
+    assert issued().headline() == "Checkouts: 1 paid already"
+    assert len(accounts.checkouts()) == 1
+
+
+def test_stranger__whose_checkout_named_no_deal_gets_a_deal_while_others_wait(
+    accounts: Accounts, hooks: Hooks, variant: str
+) -> None:
+    """Every checkout of ours carries its deal's id: a purchase whose webhook has none came another way."""
+    lead_id = deal(accounts)
+    issued()
+    hooks.sent()
+    accounts.control("orders", email="stranger@example.org", total=49000, variant_id=int(variant))
+    hooks.deliver()
+    drained()
+    assert [lead["id"] == lead_id for lead in accounts.kommo()["leads"]] == [True, False]
+    assert accounts.texts(lead_id)[1] == []
+
+
+def test_webhook__that_a_poll_has_overtaken_leads_to_a_link_all_the_same(
+    accounts: Accounts, hooks: Hooks, variant: str
+) -> None:
+    lead_id = deal(accounts, status_id=QUALIFIED)
+    accounts.run()
+    hooks.sent("kommo")
+    move(accounts, lead_id, INVOICE_SENT)
+    accounts.run()
+    hooks.deliver(sender="kommo")
+    drained()
+    assert link(accounts, lead_id) == accounts.checkouts()[0]["attributes"]["url"]
+
+
+def test_config__a_field_that_is_named_later_counts_for_deals_that_were_read_before(
+    accounts: Accounts, variant: str
+) -> None:
+    seats = add_field(accounts, "Seats")
+    lead_id = deal(accounts, age_days=3)
+    edit(accounts, lead_id, custom_fields_values=[{"field_id": seats, "values": [{"value": "5"}]}])
+    for lead in accounts.simulator.world.kommo.leads:
+        lead["updated_at"] -= 86400
+    accounts.run()
+    configure(accounts, checkout={"quantity_field": "Seats"})
+    issued()
+    told = accounts.checkouts()[0]["attributes"]["checkout_data"]
+    assert [one["quantity"] for one in told["variant_quantities"]] == [5]
+
+
+def test_store__that_lemon_squeezy_does_not_list_is_an_obstacle_and_no_endless_loop(
+    accounts: Accounts, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(_client: LemonSqueezy) -> list[Any]:
+        return []
+
+    configure(accounts, checkout={"custom_price": True})
+    monkeypatch.setattr(LemonSqueezy, "stores", nothing)
+    lead_id = deal(accounts)
+    issued()
+    assert "the store sells in unknown" in only_task(accounts, lead_id)
+
+
 def test_guard__a_price_in_another_currency_than_the_stores_is_never_charged(accounts: Accounts, variant: str) -> None:
     configure(accounts, checkout={"custom_price": True})
     for store in accounts.simulator.world.lemon_squeezy.tables["stores"]:
@@ -504,6 +605,10 @@ def test_expiry__follows_the_policy(accounts: Accounts, variant: str, when: str,
 def test_chase__reminds_once_and_stops_with_the_payment(accounts: Accounts, variant: str) -> None:
     configure(accounts, checkout={"remind_after_days": MOMENT})
     lead_id = deal(accounts)
+    issued()
+    issued()
+    assert accounts.texts(lead_id)[1] == []  # nobody has looked for payments since
+    accounts.run()
     issued()
     issued()
     assert "is not paid yet: remind the client" in only_task(accounts, lead_id)
@@ -646,6 +751,7 @@ def test_mail__reminds_the_client_where_that_is_wished(
     server, lead_id = Server(), deal(accounts)
     with mailing(accounts, monkeypatch, server, remind_after_days=MOMENT, remind_by="email"):
         issued()
+        accounts.run()
         issued()
     assert [m["Subject"] for m in letters(server)] == [
         "Your checkout link from Acme",
@@ -670,3 +776,129 @@ def test_mail__needs_a_sender_and_a_server(accounts: Accounts, monkeypatch: pyte
     )
     with pytest.raises(ConfigError, match=r"checkout.remind_by needs email\.sender"):
         issued()
+
+
+@pytest.mark.parametrize(
+    "code", ["q?Ann=0d=0aBcc:=20eve@evil.example", "q?Ann=0d=0a=0d=0aPay_eve", "b?DQpCY2M6IGVAeC55"]
+)
+def test_mail__a_contacts_name_is_text_whatever_it_holds(
+    accounts: Accounts, variant: str, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    server = Server()
+    deal(accounts, contact={"name": f"=?utf-8?{code}?=", "email": "ann@example.com"})
+    with mailing(accounts, monkeypatch, server):
+        issued().raise_if_failed()
+    (message,), (envelope,) = letters(server), server.taken
+    assert envelope.rcpt_tos == ["ann@example.com"]
+    assert message.keys() == [
+        "From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type",
+    ]  # fmt: skip
+    assert message["To"].addresses[0].display_name == f"= ?utf-8?{code}?="
+    assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
+
+
+@pytest.mark.parametrize("knows_ascii_only", [False, True], ids=["any-server", "old-server"])
+def test_mail__an_address_beyond_ascii_stops_no_other(
+    accounts: Accounts, variant: str, monkeypatch: pytest.MonkeyPatch, *, knows_ascii_only: bool
+) -> None:
+    server = Server(knows_ascii_only=knows_ascii_only)
+    odd, plain = deal(accounts, contact={"name": "Jörg", "email": "jörg@example.com"}), deal(accounts)
+    with mailing(accounts, monkeypatch, server):
+        issued().raise_if_failed()
+        issued().raise_if_failed()
+    reached = [envelope.rcpt_tos[0] for envelope in server.taken]
+    assert reached == (["ann@example.com"] if knows_ascii_only else ["jörg@example.com", "ann@example.com"])
+    assert accounts.texts(plain)[1] == []
+    assert ["takes only ASCII" in task for task in accounts.texts(odd)[1]] == [True] * knows_ascii_only
+
+
+def test_mail__that_cannot_be_written_is_a_task_and_stops_no_other(
+    accounts: Accounts, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server()
+    odd, plain = deal(accounts, contact={"name": "Bob", "email": "bob@example.com"}), deal(accounts)
+    monkeypatch.setattr(composing, "address_for_wire", {"ann@example.com": "ann@example.com"}.get)
+    with mailing(accounts, monkeypatch, server):
+        done = issued()
+        done.raise_if_failed()
+        issued().raise_if_failed()
+    assert [envelope.rcpt_tos for envelope in server.taken] == [["ann@example.com"]]
+    assert "none that an e-mail can be sent to" in only_task(accounts, odd)
+    assert accounts.texts(plain)[1] == []
+
+
+def test_mail__put_off_each_time_becomes_a_task_and_holds_up_no_other(
+    accounts: Accounts, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server({"RCPT bob@example.com": "451 4.7.1 <bob@example.com> not now"})
+    odd, plain = deal(accounts, contact={"name": "Bob", "email": "bob@example.com"}), deal(accounts)
+    with mailing(accounts, monkeypatch, server):
+        with pytest.raises(RunFailed, match="not now"):
+            issued().raise_if_failed()
+        assert [envelope.rcpt_tos for envelope in server.taken] == [["ann@example.com"]]
+        assert accounts.texts(odd)[1] == []
+        for _ in range(MOST_PUT_OFF):
+            issued()
+        issued().raise_if_failed()
+        assert "did not reach the client: The mail server puts it off: 451 4.7.1 (address) not now" in only_task(
+            accounts, odd
+        )
+        server.answers.clear()
+        issued().raise_if_failed()
+    assert (len(server.taken), accounts.texts(plain)[1]) == (1, [])
+
+
+def test_mail__a_server_that_is_gone_never_counts_against_a_letter(
+    accounts: Accounts, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, lead_id = Server(), deal(accounts)
+    with mailing(accounts, monkeypatch, server):
+        port = os.environ["SMTP_PORT"]
+        monkeypatch.setenv("SMTP_PORT", "9")
+        for _ in range(MOST_PUT_OFF + 1):
+            with pytest.raises(RunFailed, match="takes no e-mail"):
+                issued().raise_if_failed()
+        monkeypatch.setenv("SMTP_PORT", port)
+        server.answers["RCPT"] = "451 greylisted"
+        with pytest.raises(RunFailed, match="greylisted"):
+            issued().raise_if_failed()
+        server.answers.clear()
+        issued().raise_if_failed()
+    assert (len(server.taken), accounts.texts(lead_id)[1]) == (1, [])
+
+
+def test_mail__comes_from_a_sender_that_every_server_takes_or_none_starts(
+    accounts: Accounts, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server()
+    deal(accounts)
+    with mailing(accounts, monkeypatch, server):
+        for name in ("sender", "reply_to"):
+            configure(accounts, email={name: "Büro <büro@acme.com>"})
+            with pytest.raises(ConfigError, match=rf"email\.{name}"):
+                issued()
+            configure(accounts, email={name: "Büro <billing@müller.de>"})
+        issued().raise_if_failed()
+    (message,), (envelope,) = letters(server), server.taken
+    assert envelope.mail_from == "billing@xn--mller-kva.de"
+    assert message["From"] == message["Reply-To"] == "Büro <billing@xn--mller-kva.de>"
+
+
+def test_mail__to_a_person_who_was_forgotten_is_erased_and_not_sent(
+    accounts: Accounts, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server({"RCPT ann@xn--mller-kva.de": "550 is nobody", "RCPT bob@example.com": "451 later"})
+    deal(accounts, contact={"name": "Ann O'Neill", "email": "ann@müller.de"})
+    deal(accounts, contact={"name": "Bob Example", "email": "bob@example.com"})
+    with mailing(accounts, monkeypatch, server):
+        issued()
+        for address in ("ann@müller.de", "bob@example.com"):
+            assert CliRunner().invoke(app, ["forget", address]).exit_code == 0
+        with sqlite3.connect(accounts.folder / "dealsync.db") as db:
+            actions = " ".join(f"{action} {error}" for action, error in db.execute("SELECT action, error FROM ledger"))
+        for word in ("ann@", "bob@", "O'Neill", "O&#39;Neill", "Bob"):
+            assert word not in actions
+        server.answers.clear()
+        issued()
+        issued()
+    assert server.taken == []
