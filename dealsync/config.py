@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from babel import Locale, UnknownLocaleError
-from email_validator import EmailNotValidError, validate_email
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -28,7 +27,7 @@ from pydantic_core import ErrorDetails
 from dealsync.core.asking import WORDS
 from dealsync.core.assumptions import KOMMO_WRITE_BATCH
 from dealsync.core.evidence import CHECKOUT_KEY, LEAD_ID_KEY
-from dealsync.core.letters import fault_of_page
+from dealsync.core.letters import address_for_wire, fault_of_page
 from dealsync.core.owners import Strategy
 from dealsync.core.policy import Reminder, WhenExpired
 from dealsync.core.products import check_name
@@ -268,10 +267,11 @@ class CheckoutSection(_Section):
 def _is_sender(value: str) -> str:
     if not value:
         return value
-    try:
-        validate_email(parseaddr(value)[1], check_deliverability=False, test_environment=True)
-    except EmailNotValidError as error:
-        raise ValueError("is no sender, such as Acme <billing@acme.com>") from error
+    address = address_for_wire(parseaddr(value)[1])
+    if address is None:
+        raise ValueError("is no sender, such as Acme <billing@acme.com>")
+    if not address.isascii():
+        raise ValueError("is no sender that every mail server takes: letters before the @ must be ASCII ones")
     return value
 
 

@@ -78,6 +78,10 @@ class MailNotSent(MailError):
     """It was surely not sent: no connection, no permission, or the server puts it off. Send it again later."""
 
 
+class MailPutOff(MailNotSent):
+    """The server puts off this one, not all. Send it again later; one that is put off each time needs a person."""
+
+
 class MailLost(MailError):
     """The connection broke after the e-mail was handed over. It may have been sent: never send it again blindly."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dealsync.core.plan import Action, Letter, Outcome
 from dealsync.core.states import State
-from dealsync.errors import MailError, MailLost, MailNotSent, MailRefused
+from dealsync.errors import MailError, MailLost, MailNotSent, MailPutOff, MailRefused
 from dealsync.ledger.runs import utc_now
 from dealsync.mail.compose import compose
 from dealsync.mail.send import Counter
@@ -14,6 +14,8 @@ from dealsync.run import Run
 from dealsync.settings import build_postman
 
 INTERRUPTED = "the run was stopped while this was on its way"
+MOST_PUT_OFF = 24
+"""Attempts after which what the server puts off each time is a person's to look at."""
 
 
 async def send_letters(run: Run, actions: Sequence[Action]) -> list[Outcome]:
@@ -36,20 +38,36 @@ async def send_letters(run: Run, actions: Sequence[Action]) -> list[Outcome]:
 
 
 async def _send(run: Run, counter: Counter, action: Action, letter: Letter) -> Outcome:
+    """Send one e-mail and record what became of it. Raises MailNotSent, with nothing recorded, where no server listens.
+
+    All that can be wrong with the letter itself is found before it counts as being on its way.
+    """
     key, lead_id, section = action.key, action.lead_id, run.settings.config.email
     run.store.runs.ensure_held(run.run_id)
-    message = compose(letter, key=key, sender=section.sender, reply_to=section.reply_to, now=utc_now())
+    try:
+        mail = compose(letter, key=key, sender=section.sender, reply_to=section.reply_to, now=utc_now())
+    except MailRefused as error:
+        return _closed(run, Outcome(key, State.FAILED, lead_id, error=str(error), is_refused=True))
+    await counter.open()
     run.store.journal.mark_sent({key: lead_id}, run.run_id, utc_now())
     outcome = Outcome(key, State.UNKNOWN, lead_id, error=INTERRUPTED)
     try:
-        await counter.send(message)
+        await counter.send(mail)
         outcome = Outcome(key, State.APPLIED, lead_id)
     except MailRefused as error:
         outcome = Outcome(key, State.FAILED, lead_id, error=str(error), is_refused=True)
+    except MailPutOff as error:
+        is_refused = run.store.entries.find(key).attempts >= MOST_PUT_OFF
+        outcome = Outcome(key, State.FAILED, lead_id, error=str(error), is_refused=is_refused)
     except MailLost as error:
         outcome = Outcome(key, State.UNKNOWN, lead_id, error=str(error))
     except MailError as error:
         outcome = Outcome(key, State.FAILED, lead_id, error=str(error))
     finally:
-        run.store.journal.close([outcome], (), utc_now(), run_id=run.run_id)
+        _closed(run, outcome)
+    return outcome
+
+
+def _closed(run: Run, outcome: Outcome) -> Outcome:
+    run.store.journal.close([outcome], (), utc_now(), run_id=run.run_id)
     return outcome

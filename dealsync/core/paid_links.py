@@ -61,5 +61,7 @@ def _others(in_use: Any, checkouts: list[Any]) -> Iterator[Any]:
 def _fits(sale: Any, checkout: Any) -> bool:
     if checkout.variant_id != sale.variant_id or checkout.created_at > sale.created_at:
         return False
-    price = checkout.custom_price
-    return pd.isna(price) or price * sale.quantity in (sale.total_minor, sale.subtotal_minor)
+    if pd.isna(checkout.custom_price):
+        return True
+    amounts = [int(amount) for amount in (sale.total_minor, sale.subtotal_minor) if not pd.isna(amount)]
+    return int(checkout.custom_price) * int(sale.quantity) in amounts

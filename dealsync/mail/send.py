@@ -6,18 +6,17 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from email.message import EmailMessage
-from email.policy import SMTP as SMTP_POLICY
-from email.policy import SMTPUTF8
-from email.utils import parseaddr
 from typing import Literal
 
 from aiosmtplib import SMTP, SMTPException, SMTPRecipientRefused, SMTPResponseException
 
-from dealsync.errors import MailLost, MailNotSent, MailRefused
+from dealsync.errors import MailLost, MailNotSent, MailPutOff, MailRefused
+from dealsync.mail.compose import Mail
 
 Security = Literal["starttls", "tls", "none"]
 PERMANENT = 500
+CLOSING = 421
+"""The server ends the conversation, whoever the e-mail is for."""
 _ADDRESS = re.compile(r"<?[^\s<>]+@[^\s<>]+>?")
 
 
@@ -44,12 +43,10 @@ class Postman:
             start_tls=self.security == "starttls",
             timeout=self.timeout_s,
         )
+        counter = Counter(smtp, f"{self.host}:{self.port}")
+        await counter.open()
         try:
-            await smtp.connect()
-        except (SMTPException, OSError) as error:
-            raise MailNotSent(f"The mail server {self.host}:{self.port} takes no e-mail: {_words(error)}") from error
-        try:
-            yield Counter(smtp)
+            yield counter
         finally:
             with suppress(SMTPException, OSError):
                 await smtp.quit()
@@ -57,41 +54,55 @@ class Postman:
 
 
 class Counter:
-    """An open connection to a mail server."""
+    """A connection to a mail server."""
 
-    def __init__(self, smtp: SMTP) -> None:
+    def __init__(self, smtp: SMTP, place: str) -> None:
         self._smtp = smtp
+        self._place = place
 
-    async def send(self, message: EmailMessage) -> None:
-        """Hand one message over. Raises MailRefused, MailNotSent, MailLost; the next one may be sent all the same."""
-        (sender, to) = (parseaddr(str(message[name]))[1] for name in ("From", "To"))
-        content = message.as_bytes(policy=SMTP_POLICY if to.isascii() else SMTPUTF8)
-        await self._address(sender, to)
+    async def open(self) -> None:
+        """See to it that the server listens, and has done with the e-mail before. Raises MailNotSent."""
         try:
-            await self._smtp.data(content)
+            if self._smtp.is_connected and await self._is_ready():
+                return
+            await self._smtp.connect()
+            await self._smtp.rset()
+        except (SMTPException, OSError, ValueError) as error:  # ValueError: a name that cannot be looked up
+            raise MailNotSent(f"The mail server {self._place} takes no e-mail: {_words(error)}") from error
+
+    async def send(self, mail: Mail) -> None:
+        """Hand one message over. Raises MailRefused, MailNotSent, MailLost; after `open`, the next one may be sent."""
+        await self._address(mail)
+        try:
+            await self._smtp.data(mail.content)
         except SMTPResponseException as error:
             raise _refusal(error) from error
         except (SMTPException, OSError) as error:
             raise MailLost(f"The mail server fell silent after the e-mail was handed over: {_words(error)}") from error
 
-    async def _address(self, sender: str, to: str) -> None:
-        """Say from whom and for whom it is: nothing has been handed over yet."""
-        options, encoding = ([], "ascii") if to.isascii() else (["SMTPUTF8"], "utf-8")
+    async def _is_ready(self) -> bool:
+        """False where the server has had enough of this connection: another one may do."""
         try:
-            if not self._smtp.is_connected:
-                await self._smtp.connect()
             await self._smtp.rset()
-            can_write_it = not options or self._smtp.supports_extension("smtputf8")
-            if can_write_it:
-                await self._smtp.mail(sender, options=options, encoding=encoding)
-                await self._smtp.rcpt(to, encoding=encoding)
+        except (SMTPException, OSError):
+            self._smtp.close()
+            return False
+        return True
+
+    async def _address(self, mail: Mail) -> None:
+        """Say from whom and for whom it is: nothing has been handed over yet."""
+        if not mail.is_ascii and not self._smtp.supports_extension("smtputf8"):
+            raise MailRefused("the mail server takes only ASCII before the @ of an address")
+        try:
+            await self._smtp.mail(mail.sender, options=[] if mail.is_ascii else ["SMTPUTF8"])
+            await self._smtp.rcpt(mail.to, encoding="ascii" if mail.is_ascii else "utf-8")
         except SMTPRecipientRefused as error:
             raise _refusal(error) from error
         except (SMTPException, OSError) as error:
             # Who sends is a matter of the settings, not of one client's address: it is tried again.
             raise MailNotSent(f"The mail server does not take e-mail of ours: {_words(error)}") from error
-        if not can_write_it:
-            raise MailRefused("the mail server takes only ASCII before the @ of an address")
+        except ValueError as error:
+            raise MailRefused("its address cannot be told to a mail server") from error
 
 
 def blotted(words: str) -> str:
@@ -101,7 +112,11 @@ def blotted(words: str) -> str:
 
 def _refusal(error: SMTPResponseException) -> MailRefused | MailNotSent:
     words = _words(error)
-    return MailRefused(words) if error.code >= PERMANENT else MailNotSent(f"The mail server puts it off: {words}")
+    if error.code >= PERMANENT:
+        return MailRefused(words)
+    if error.code == CLOSING:
+        return MailNotSent(f"The mail server is closing: {words}")
+    return MailPutOff(f"The mail server puts it off: {words}")
 
 
 def _words(error: Exception) -> str:

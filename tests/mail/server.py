@@ -19,7 +19,8 @@ from dealsync.mail.send import Postman
 class Server:
     """Keeps what it takes."""
 
-    answers: dict[str, str] = field(default_factory=dict)  # to RCPT or DATA
+    answers: dict[str, str] = field(default_factory=dict)  # to RCPT or DATA; for one alone: to "RCPT ann@example.com"
+    knows_ascii_only: bool = False  # before the @ of an address
     hangs_up: bool = False  # once the message was handed over
     taken: list[Envelope] = field(default_factory=list)
 
@@ -27,7 +28,7 @@ class Server:
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         """Take a recipient, or not."""
-        answer = self.answers.get("RCPT", "250 OK")
+        answer = self.answers.get(f"RCPT {address}", self.answers.get("RCPT", "250 OK"))
         if answer.startswith("250"):
             envelope.rcpt_tos.append(address)
         return answer
@@ -54,6 +55,7 @@ class _Anywhere(Controller):
 @contextmanager
 def running(server: Server, **options: Any) -> Iterator[Postman]:
     """Run it on a free port; yield who takes e-mails there."""
+    options.setdefault("enable_SMTPUTF8", not server.knows_ascii_only)
     controller = _Anywhere(server, hostname="127.0.0.1", **options)
     controller.start()
     try:
