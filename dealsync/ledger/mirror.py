@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import pandas as pd
@@ -43,6 +43,10 @@ LISTED: dict[str, type[DeclarativeBase]] = {
     "invoices": InvoiceRow,
 }
 """The tables whose objects come in newest-first lists."""
+
+
+LONG_ENOUGH = timedelta(days=1)
+"""A deal that nobody has changed for so long has been in its status for long enough for whatever asks."""
 
 
 class Mirror:
@@ -122,7 +126,12 @@ class Mirror:
         """Write through what Kommo has just accepted, so that lagging reads cannot hide it from the next plan."""
         values: Row = {"updated_at": updated_at}
         values |= {f"ls_{key}": value for key, value in change.fields.items()}
-        if change.status_id is not None:
+        if change.status_id is None:
+            # It was in its status when it was changed last, so since then at least: what we write does not renew that.
+            # Of a deal that was changed a moment ago that says little; its events are asked when it matters.
+            long_ago = DealRow.updated_at < updated_at - LONG_ENOUGH
+            values["entered_at"] = func.coalesce(DealRow.entered_at, case((long_ago, DealRow.updated_at)))
+        else:
             values |= {"entered_at": None, "entered_by": None}
             values |= {"status_id": change.status_id, "pipeline_id": change.pipeline_id}
         if change.price is not None:
