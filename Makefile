@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 TOGETHER := --numprocesses auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock record clean
+.PHONY: help setup demo test chaos check format lock record clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ demo: $(READY)  ## Run the main job on embedded defaults (KEEP=1 keeps the Prefe
 
 test: $(READY)  ## Run the tests
 	@$(BIN)/pytest -q $(TOGETHER) $(ARGS)
+
+chaos: $(READY)  ## Real processes, killed and lied to, against the simulator (SEEDS=200 FIRST=0 JOBS=1)
+	@$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),20) --first $(or $(FIRST),0) --jobs $(or $(JOBS),1) $(ARGS)
 
 check: $(READY)  ## What CI runs: format, lint, types, contracts, tests
 	@$(BIN)/ruff format --check .

@@ -101,6 +101,29 @@ def test_injection__drops_real_connections(server: Simulator) -> None:
         assert client.get("/leads/10001").json()["name"] == "applied"
 
 
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+def test_injection__cuts_a_body_short_on_the_way_or_before(method: str) -> None:
+    body = {"name": "applied"} if method == "PATCH" else None
+    with Simulator.running(orders=10) as own:
+        headers = {"authorization": f"Bearer {own.world.secrets.kommo.token}"}
+        with httpx.Client(base_url=f"{own.url}/kommo/api/v4", headers=headers) as client:
+            own.world.faults.update({"inject": {"api": "kommo", "method": method, "how": "apply_then_cut"}})
+            with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+                client.request(method, "/leads/10001", json=body)
+            own.world.faults.update({"inject": {"api": "kommo", "method": method, "how": "apply_then_halve"}})
+            answer = client.request(method, "/leads/10001", json=body)
+            assert (answer.status_code, len(answer.content)) == (200, int(answer.headers["content-length"]))
+            with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
+                answer.json()
+            assert method == "GET" or client.get("/leads/10001").json()["name"] == "applied"
+
+
+def test_injection__asks_for_patience(fresh: Bench) -> None:
+    fresh.set(inject={"api": "kommo", "status": 429, "html": True, "retry_after": "7"})
+    answer = fresh.kommo.get("/account")
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+
+
 def test_server__answers_at_its_url_with_its_environment(server: Simulator) -> None:
     told = server.environment()
     headers = {"authorization": f"Bearer {told['LEMON_SQUEEZY_API_KEY']}"}

@@ -1,0 +1,57 @@
+"""What judges seeds one after the other: a zygote, a folder, and the databases, made when they are first needed."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.chaos.database import Postgres, Sqlite, databases
+from tests.chaos.history import draw_history
+from tests.chaos.processes import Zygote
+from tests.chaos.schedule import Schedule, draw_schedule
+from tests.chaos.trial import Bench, Epoch, Lab, Verdict
+
+HISTORIES = 6
+"""Seeds share so many histories, each of which is played once without faults."""
+TROUBLES = {"sqlite": Sqlite.troubles, "postgresql": Postgres.troubles}
+
+
+def schedule_of(kind: str, seed: int) -> tuple[int, Schedule]:
+    """Return the number of a seed's history, and its schedule on a kind of database."""
+    number = seed % HISTORIES
+    return number, draw_schedule(seed, draw_history(number).epochs, TROUBLES[kind])
+
+
+class Worker:
+    """Judges seeds. What the programs print is in `folder`, which is removed at the end unless it is to be kept."""
+
+    def __init__(self, *, keep: bool = False) -> None:
+        self._open = ExitStack()
+        self.folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+        if not keep:
+            self._open.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self._zygote = self._open.enter_context(Zygote.running())
+        self._benches: dict[str, Bench] = {}
+        self._calm: dict[int, list[Epoch]] = {}
+
+    def judge(self, kind: str, seed: int) -> Verdict:
+        """Judge one seed."""
+        return self.play(kind, *schedule_of(kind, seed))
+
+    def play(self, kind: str, number: int, schedule: Schedule, *, sabotage: str = "") -> Verdict:
+        """Judge a schedule for the history of a number."""
+        return self._bench(kind).judge(number, draw_history(number), schedule, sabotage=sabotage)
+
+    def _bench(self, kind: str) -> Bench:
+        if kind not in self._benches:
+            folder = self.folder / kind
+            folder.mkdir()
+            made = self._open.enter_context(databases(kind, folder))
+            self._benches[kind] = Bench(Lab(self._zygote, made, folder), kind, self._calm)
+        return self._benches[kind]
+
+    def close(self) -> None:
+        """Stop what was started, and remove the folder."""
+        self._open.close()
