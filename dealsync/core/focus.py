@@ -5,12 +5,12 @@ So schedule and webhook cannot disagree: there is only one planner, and it saw t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from dealsync.core.match import Matches
 from dealsync.core.models import Tier
-from dealsync.core.plan import Plan
+from dealsync.core.plan import NewDeal, Plan
 
 NAMED = frozenset({Tier.EXPLICIT, Tier.LEDGER, Tier.CLAIM, Tier.PERSON})
 """Tiers that name their deal, whatever other deals and contacts there are."""
@@ -41,9 +41,10 @@ def narrowed(plan: Plan, focus: Focus, matches: Matches) -> Plan:
     reviews = tuple(r for r in plan.reviews if r.order_id in order_ids)
     links = tuple(link for link in plan.links if is_ours(link.order_id, link.lead_id))
     asked = plan.questions
+    kept = {a.key for a in plan.actions if is_ours(a.order_id, a.lead_id)} | _companions(plan, is_ours)
     return replace(
         plan,
-        actions=tuple(a for a in plan.actions if is_ours(a.order_id, a.lead_id)),
+        actions=tuple(a for a in plan.actions if a.key in kept),
         links=links,
         reviews=reviews,
         refusals=tuple(r for r in plan.refusals if is_about(r.source, r.lead_id)),
@@ -61,6 +62,12 @@ def narrowed(plan: Plan, focus: Focus, matches: Matches) -> Plan:
             or any(order.id in order_ids for order in matches.self_serve),
         ),
     )
+
+
+def _companions(plan: Plan, is_ours: Callable[[str, int | None], bool]) -> set[str]:
+    """The contacts and companies that new deals of the focus need, whichever order of their buyer brought them."""
+    deals = [a.change for a in plan.actions if isinstance(a.change, NewDeal) and is_ours(a.order_id, a.lead_id)]
+    return {key for deal in deals for key in (deal.contact_key, deal.company_key) if key}
 
 
 def _widened(focus: Focus, matches: Matches) -> tuple[set[str], set[int]]:

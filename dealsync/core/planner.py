@@ -251,7 +251,9 @@ def _resumed(unfinished: Iterable[Action], planned: Iterable[Action], matches: M
     for action in unfinished:
         # Only a deal that is there: an order whose deal was deleted has no link, and its notes wait for a new one.
         lead_id = lead_ids.get(action.order_id)
-        # An alarm is planned as long as it holds; one that does not is not raised late, and ends by being planned.
-        if action.kind in RESUMED_KINDS and not action.alarm and action.key not in again and lead_id is not None:
+        # An alarm is planned as long as it holds; one that does not is not raised late, and ends by being planned. The
+        # note that tells of its end is planned once, and is a fact like any other.
+        is_alarms = bool(action.alarm) and not action.key.endswith(":ended")
+        if action.kind in RESUMED_KINDS and not is_alarms and action.key not in again and lead_id is not None:
             resumed.append(replace(action, lead_id=int(lead_id)))
     return resumed

@@ -255,3 +255,22 @@ def type_order_id(accounts: Accounts, lead_id: int, order_id: str) -> None:
     fields = {f["name"]: f["id"] for f in accounts.kommo()["custom_fields"]["leads"]}
     typed = [{"field_id": fields["LS order id"], "values": [{"value": order_id}]}]
     accounts.control(f"leads/{lead_id}/edit", custom_fields_values=typed)
+
+
+@pytest.mark.parametrize("how", ["drop", "apply_then_drop"])
+def test_resumed__its_note_is_not_lost_with_an_answer(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Task and tag of the cancellation are taken back by then: the note alone is owed."""
+    monkeypatch.setattr(doubts, "KOMMO_READ_LAG", timedelta(0))
+    life = Life(accounts)
+    life.run()
+    life.happens("cancel")
+    before = len(life.notes)
+    accounts.control(f"subscriptions/{life.id}/resume")
+    accounts.inject("POST", "/leads/notes", how=how)
+    with pytest.raises(RunFailed):
+        accounts.run().raise_if_failed()
+    for _ in range(2):
+        accounts.run().raise_if_failed()
+    assert (len(life.notes), life.open_tasks, life.tags) == (before + 1, [], set())

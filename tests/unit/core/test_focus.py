@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from dealsync.core.focus import Focus
 from dealsync.core.models import Link, Tier
-from dealsync.core.plan import Plan
+from dealsync.core.plan import NewDeal, Plan
 from dealsync.core.planner import make_plan
 from tests.builders import NEW, NOW, World, contact, deal, order, policy, webhook
 from tests.unit.core.test_planner_properties import worlds
@@ -62,6 +62,20 @@ def test_focus__sees_the_other_payment_of_the_same_deal() -> None:
     assert any("paid-twice" in key for key in keys)
     for focus in (Focus(frozenset({"17"})), Focus(frozenset({"18"})), Focus(lead_ids=frozenset({31}))):
         assert {a.key for a in plan_of(world, focus).actions} == keys
+
+
+def test_focus__takes_along_the_contact_and_company_that_a_new_deal_needs() -> None:
+    """A new buyer pays twice; the contact goes by the first payment, whichever of the two an event is about."""
+    orders = tuple(order(n, user_email="new@example.com", variant_id=str(n)) for n in (17, 18))
+    told = tuple(webhook(None, order_id=str(n), custom={"company": "Acme"}) for n in (17, 18))
+    world = World(orders=orders, hints=told, companies=(("acme", None),))
+    for order_id in ("17", "18"):
+        made = plan_of(world, Focus(order_ids=frozenset({order_id}))).actions
+        deals = [a.change for a in made if isinstance(a.change, NewDeal)]
+        needed = {key for one in deals for key in (one.contact_key, one.company_key) if key}
+        assert len(deals) == 1
+        assert len(needed) == 2
+        assert needed <= {a.key for a in made}
 
 
 def test_focus__asks_for_the_lists_unless_the_deal_is_named() -> None:
