@@ -62,7 +62,9 @@ class Issued:
         self.slices += 1
         # After a slice of which everything failed for want of an answer, the next one would fare no better.
         self.is_done = all(o.state is State.FAILED and not o.is_refused for o in outcomes)
-        self.verdicts = {verdict.lead_id: verdict for verdict in plan.verdicts}
+        # A deal that is elsewhere was looked at for its flags; who asked for it by name is told.
+        told = (v for v in plan.verdicts if v.state != "elsewhere" or v.lead_id in self.lead_ids)
+        self.verdicts = {verdict.lead_id: verdict for verdict in told}
         self.wanted |= {a.lead_id for a in plan.actions if a.kind is Kind.CHECKOUT and a.lead_id is not None}
         self.owed = frozenset(action.key for action in plan.actions)
         self.refusals = plan.refusals

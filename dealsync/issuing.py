@@ -157,7 +157,8 @@ def _plan(run: Run, issued: Issued) -> CheckoutPlan:
         if episode.name in CHECKOUT_ALARMS
     }
     flagged = {e.lead_id for e in episodes.values() if e.lead_id is not None and not (e.is_over and e.is_closed)}
-    lead_ids = issued.lead_ids or store.awaited.in_statuses(policy.invoice_statuses) | flagged
+    told_in_vain = store.awaited.with_letters_that_came_back()
+    lead_ids = issued.lead_ids or store.awaited.in_statuses(policy.invoice_statuses) | flagged | told_in_vain
     waiting = store.awaited.deals(lead_ids, test_mode=policy.test_mode)
     entries = store.journal.states_of(lead_ids)
     states = dict(zip(entries["idempotency_key"], entries["state"], strict=True))

@@ -26,6 +26,8 @@ from dealsync.core.policy import Policy, Reminder, WhenExpired
 
 MARK_LENGTH = 12
 LINK_FIELD = "checkout_link"
+LETTERS = ("email", "reminder")
+"""Effects of a checkout that write to the client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,8 @@ class _Desk:
         if deal.is_deleted:
             self.verdict = Verdict(deal.lead_id, "elsewhere", "it was deleted")
             return
+        if self.is_away:
+            self._letters_that_came_back()
         if (deal.pipeline_id, deal.status_id) not in self.policy.invoice_statuses:
             return
         if any(payment.is_kept for payment in self._one.payments):
@@ -309,6 +313,13 @@ class _Desk:
             self._mail(f"checkout:{live.mark}:reminder", live, "mail_reminder", wish, values)
         else:
             self._alarm("unpaid", "its checkout is not paid", mark=live.mark, since=live.created_at)
+
+    def _letters_that_came_back(self) -> None:
+        """A letter may come back when the deal has moved on: somebody has to know all the same."""
+        for key, words in self._one.refused.items():
+            mark, _, what = key.removeprefix(self._key("checkout:")).partition(":")
+            if what.startswith(LETTERS):
+                self._alarm("mail-failed", "the e-mail to the client did not arrive", mark=mark, words=words)
 
     # --- flags -----------------------------------------------------------------------------------------------
 

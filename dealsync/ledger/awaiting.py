@@ -16,6 +16,7 @@ from dealsync.core.evidence import CHECKOUT_KEY, IssuedCheckout
 from dealsync.core.mapping import FIELD_KEYS
 from dealsync.core.models import Contact, Deal
 from dealsync.core.payments import MONEY_CAME, STILL_OURS
+from dealsync.core.plan import Kind
 from dealsync.core.sales import INVOICE_PAID
 from dealsync.core.states import State
 from dealsync.core.texts import ENDED
@@ -45,6 +46,12 @@ class Awaited:
         place = tuple_(DealRow.pipeline_id, DealRow.status_id)
         with self._engine.connect() as db:
             return set(db.scalars(select(DealRow.lead_id).where(place.in_(list(statuses)), ~DealRow.is_deleted)))
+
+    def with_letters_that_came_back(self) -> set[int]:
+        """Return the deals whose client did not get an e-mail that was sent."""
+        came_back = (LedgerEntry.kind == Kind.EMAIL.value, LedgerEntry.is_refused, LedgerEntry.lead_id.is_not(None))
+        with self._engine.connect() as db:
+            return {int(lead_id) for lead_id in db.scalars(select(LedgerEntry.lead_id).where(*came_back)) if lead_id}
 
     def without_link(self, lead_ids: AbstractSet[int]) -> set[int]:
         """Return those of these deals whose LS field holds no checkout link."""

@@ -702,8 +702,9 @@ def test_mail__that_is_refused_becomes_a_task_and_is_not_sent_again(
     assert task["is_completed"]
 
 
+@pytest.mark.parametrize("moves_on", [False, True])
 def test_mail__that_comes_back_becomes_a_task(
-    accounts: Accounts, variant: str, monkeypatch: pytest.MonkeyPatch
+    accounts: Accounts, variant: str, monkeypatch: pytest.MonkeyPatch, moves_on: bool
 ) -> None:
     server, lead_id = Server(), deal(accounts)
     with mailing(accounts, monkeypatch, server):
@@ -713,6 +714,8 @@ def test_mail__that_comes_back_becomes_a_task(
         report.write_text(POSTFIX.replace(ID, str(message["Message-ID"])), encoding="utf-8")
         shown = CliRunner().invoke(app, ["bounce", str(report)])
         assert (shown.exit_code, "did not arrive: 550 5.1.1 (address)" in shown.output) == (0, True)
+        if moves_on:
+            move(accounts, lead_id, QUALIFIED)
         issued()
         issued()
     assert "did not reach the client: 550 5.1.1" in only_task(accounts, lead_id)
