@@ -10,9 +10,10 @@ from typing import Any
 from uuid import UUID
 
 from dealsync.addresses import deal_url
-from dealsync.core.checkouts import CheckoutPlan, Verdict
+from dealsync.core.checkouts import CheckoutPlan
 from dealsync.core.plan import Kind, Outcome, Refusal
 from dealsync.core.states import State
+from dealsync.core.waiting import Verdict
 from dealsync.errors import RunFailed
 from dealsync.ledger.runs import utc_now
 from dealsync.report import MARKDOWN_ROWS, cell

@@ -9,6 +9,7 @@ from typing import Any
 
 from dealsync.core import texts
 from dealsync.core.facts import (
+    BESIDE,
     Fact,
     Standing,
     fact_of_order,
@@ -151,7 +152,7 @@ class Case:
         if self.order is None:
             raise ValueError("a case is about something")
         fact = fact_of_order(self.order)
-        return Fact.PAID_AGAIN if fact in (Fact.PAID, Fact.PARTLY_REFUNDED) and not self.is_first else fact
+        return fact if self.is_first else BESIDE.get(fact, fact)
 
     @property
     def standing(self) -> Standing:

@@ -12,7 +12,7 @@ from dealsync.core.diff import price_differs
 from dealsync.core.match import Matches
 from dealsync.core.models import LOST_STATUS_ID, WON_STATUS_ID, Order, OrderStatus
 from dealsync.core.payments import in_scope, money_came, still_ours
-from dealsync.core.plan import Drift
+from dealsync.core.plan import Drift, Kind
 from dealsync.core.policy import Policy
 from dealsync.core.sales import LIVING, TRIAL
 from dealsync.core.tables import Tables
@@ -48,7 +48,9 @@ def never_paid(tables: Tables, policy: Policy) -> pd.DataFrame:
     marked = deals[(deals["status_id"] == WON_STATUS_ID) & (deals["ls_order_id"].fillna("") != "")]
     orders = _of_real_money(tables.orders, policy)
     brought = orders[money_came(orders) | orders["subscription_status"].isin(LIVING)]["order_id"]
-    found = marked[~typed_id(marked["ls_order_id"]).isin(brought)]
+    # What dealsync won without money, a trial or a free plan, it won by policy.
+    ours = tables.ledger[tables.ledger["kind"].isin((Kind.CLOSE, Kind.CREATE_DEAL))]["lead_id"]
+    found = marked[~typed_id(marked["ls_order_id"]).isin(brought) & ~marked["lead_id"].isin(ours)]
     return found.assign(since=found["closed_at"].fillna(found["updated_at"]))
 
 

@@ -15,6 +15,8 @@ class Fact(StrEnum):
     PARTLY_REFUNDED = "order refunded in part"
     REFUNDED = "order refunded in full"
     FRAUDULENT = "order fraudulent"
+    REFUNDED_BESIDE = "order refunded in full, another one counts for the deal"
+    FRAUDULENT_BESIDE = "order fraudulent, another one counts for the deal"
     FAILED = "order failed"
     NOTHING = "order without money"
     TRIAL = "subscription on trial"
@@ -32,6 +34,13 @@ class Fact(StrEnum):
     STUCK = "deal in the invoice stage too long"
 
 
+BESIDE = {
+    Fact.PAID: Fact.PAID_AGAIN,
+    Fact.PARTLY_REFUNDED: Fact.PAID_AGAIN,
+    Fact.REFUNDED: Fact.REFUNDED_BESIDE,
+    Fact.FRAUDULENT: Fact.FRAUDULENT_BESIDE,
+}
+"""What the facts of an order are when another one counts for its deal."""
 REFUNDS = frozenset({Fact.REFUNDED, Fact.FRAUDULENT, Fact.RENEWAL_REFUNDED})
 """The facts for which a deal may go backwards."""
 

@@ -47,8 +47,10 @@ def match(tables: Tables, policy: Policy, now: datetime) -> Matches:
     """Find the deal of every order in scope that brought money. Row order of the tables does not matter."""
     orders = in_scope(tables.orders, policy)
     deals = tables.deals[~tables.deals["is_deleted"]]
-    stored = tables.links[tables.links["lead_id"].isin(deals["lead_id"])]
-    lost = tables.links[~tables.links["lead_id"].isin(deals["lead_id"])]
+    # A link of the other mode, or of a store that is not watched any more, holds no deal.
+    links = tables.links[tables.links["order_id"].isin(orders["order_id"])]
+    stored = links[links["lead_id"].isin(deals["lead_id"])]
+    lost = links[~links["lead_id"].isin(deals["lead_id"])]
     unplaced = orders[(money_came(orders) | _subscribed(orders)) & ~orders["order_id"].isin(stored["order_id"])]
     asked = in_question(unplaced, tables, deals, policy.pipeline_ids)
     against = against_links(orders, stored, tables)

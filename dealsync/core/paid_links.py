@@ -10,6 +10,7 @@ import pandas as pd
 from dealsync.core.candidates import custom_data
 from dealsync.core.evidence import CHECKOUT_KEY
 from dealsync.core.tables import Tables
+from dealsync.core.telling import wish_of
 
 
 def through_older_links(sales: pd.DataFrame, tables: Tables) -> frozenset[str]:
@@ -40,22 +41,17 @@ def _texts(sales: pd.DataFrame) -> pd.Series:
 def _is_older(sale: Any, mark: str, checkouts: list[Any]) -> bool:
     """`checkouts`: of the deal. One that was opened after the payment has replaced nothing by then."""
     known = [c for c in checkouts if c.created_at <= sale.created_at]
-    if not known or (mark and _wish(mark) not in {_wish(c.mark) for c in known}):
+    if not known or (mark and wish_of(mark) not in {wish_of(c.mark) for c in known}):
         return False  # a link that came along with a deal that was merged into this one
     newest = max(known, key=lambda c: c.created_at)
     in_use = next((c for c in known if c.url == sale.deal_ls_checkout_link), newest)
     if mark:
-        return _wish(mark) != _wish(in_use.mark)
+        return wish_of(mark) != wish_of(in_use.mark)
     return not _fits(sale, in_use) and any(_fits(sale, c) for c in _others(in_use, known))
 
 
-def _wish(mark: str) -> str:
-    """What was asked for: a checkout that took the place of an expired one asks for the same."""
-    return mark.partition("-")[0]
-
-
 def _others(in_use: Any, checkouts: list[Any]) -> Iterator[Any]:
-    return (c for c in checkouts if _wish(c.mark) != _wish(in_use.mark))
+    return (c for c in checkouts if wish_of(c.mark) != wish_of(in_use.mark))
 
 
 def _fits(sale: Any, checkout: Any) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from dealsync.core.cases import Case, Outcome, alarm
 from dealsync.core.effects import deal, order, subscription
-from dealsync.core.facts import ANY, Fact, Standing
+from dealsync.core.facts import ANY, BESIDE, Fact, Standing
 
 Effect = Callable[[Case], list[Outcome]]
 
@@ -72,7 +72,14 @@ STATE_TABLE: tuple[Row, ...] = (
         (deal.close_if_reopened, order.flag_lost, deal.fill, order.payment_note),
         ("policy.reopen_lost",),
     ),
-    Row((Fact.PAID_AGAIN,), ANY, "the first counts; flag *paid twice*", (order.flag_paid_twice,)),
+    Row(
+        (Fact.PAID_AGAIN,),
+        ANY,
+        "the first counts; flag *paid twice*; a task and a note for each amount given back",
+        (order.flag_paid_twice, order.refund_task_and_note),
+    ),
+    Row((Fact.REFUNDED_BESIDE,), ANY, "task and note; the deal stays", (order.refund_task_and_note,)),
+    Row((Fact.FRAUDULENT_BESIDE,), ANY, "urgent task; the deal stays", (order.fraud_task,)),
     Row(
         (Fact.PARTLY_REFUNDED,),
         OPEN,
@@ -170,6 +177,6 @@ _EFFECTS: dict[tuple[Fact, Standing], tuple[Effect, ...]] = {
 
 def decide(case: Case) -> list[Outcome]:
     """Return what follows for one case, in the order of the table."""
-    if case.subscription is None and not case.is_first and case.fact is not Fact.PAID_AGAIN and case.order is not None:
+    if case.subscription is None and case.order is not None and not case.is_first and case.fact not in BESIDE.values():
         return []  # a second order of the deal without money of its own
     return [outcome for effect in _EFFECTS.get((case.fact, case.standing), ()) for outcome in effect(case)]

@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, select, tuple_
 
-from dealsync.core.checkouts import Awaiting, Payment
 from dealsync.core.evidence import CHECKOUT_KEY, IssuedCheckout
 from dealsync.core.mapping import FIELD_KEYS
 from dealsync.core.models import Contact, Deal
@@ -20,6 +19,7 @@ from dealsync.core.plan import Kind
 from dealsync.core.sales import INVOICE_PAID
 from dealsync.core.states import State
 from dealsync.core.texts import ENDED
+from dealsync.core.waiting import Awaiting, Payment
 from dealsync.ledger.tables import (
     CheckoutRow,
     ContactEmailRow,

@@ -20,7 +20,9 @@ def failed_note(case: Case) -> list[Outcome]:
 def refund_task_and_note(case: Case) -> list[Outcome]:
     """One task and one note for each further refunded amount."""
     minor = _order(case).refunded.minor
-    name = "refunded" if case.fact is Fact.REFUNDED else "partly_refunded"
+    if not minor:
+        return []
+    name = "refunded" if case.fact in (Fact.REFUNDED, Fact.REFUNDED_BESIDE) else "partly_refunded"
     return [
         *task(case, f"refund:{minor}", f"task_{name}", str(case.fact)),
         *note(case, f"note:refund:{minor}", name, str(case.fact)),

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from dealsync.core.alarms import episodes_in
 from dealsync.core.asking import Obstacle, asked
 from dealsync.core.cases import Ground
-from dealsync.core.checkouts import Awaiting, CheckoutPlan, Payment, mark_of, plan_checkouts
+from dealsync.core.checkouts import CheckoutPlan, mark_of, plan_checkouts
 from dealsync.core.evidence import CHECKOUT_KEY, IssuedCheckout
 from dealsync.core.mapping import other_field
 from dealsync.core.models import Contact, Deal, Money
 from dealsync.core.plan import Action, CheckoutWish, DealChange, Kind, Letter, Task
 from dealsync.core.policy import CheckoutPolicy, Policy, Reminder, VariantRule, WhenExpired
 from dealsync.core.tables import LEDGER_COLUMNS
+from dealsync.core.waiting import Awaiting, Payment
 from tests.builders import INVOICE_SENT, LOST, NEW, NOW, PARTNERS, SALES, STORE, checkout, contact, deal, policy
 
 CURRENCIES = {STORE: "USD"}

@@ -174,3 +174,20 @@ def test_won_never_paid__a_payment_in_test_mode_paid_for_nothing() -> None:
     plan = make_plan(world.tables(), policy(), NOW)
     assert plan.drift["won_never_paid"] == 1
     assert any(action.key == "lead:31:flag:won-never-paid" for action in plan.actions)
+
+
+def test_never_paid__is_not_said_of_a_trial_that_dealsync_won_by_policy() -> None:
+    by_policy = policy(trial_wins=True)
+    trial = subscription(subscription_status="on_trial", trial_ends_at=NOW + timedelta(days=7))
+    world = World(
+        orders=(order(total=0),),
+        deals=(deal(31, status_id=NEW),),
+        subscriptions=(trial,),
+        links=(Link("17", 31, Tier.EXPLICIT, "named"),),
+    )
+    world = world.after(make_plan(world.tables(), by_policy, NOW))
+    assert world.deal(31).status_id == WON
+    over = replace(trial, subscription_status="expired", ends_at=NOW, updated_at=NOW)
+    plan = make_plan(replace(world, subscriptions=(over,)).tables(), by_policy, NOW)
+    assert plan.drift["won_never_paid"] == 0
+    assert not any("won-never-paid" in action.key for action in plan.actions)

@@ -168,3 +168,16 @@ def test_match__other_mode_and_other_store_are_left_alone(changes: dict[str, Any
 
 def test_match__a_deal_in_the_attention_status_is_open() -> None:
     assert link_of(matched(World((order(),), (deal(status_id=ATTENTION),), (contact(),)))) == (31, Tier.CONTACT)
+
+
+def test_match__a_test_purchase_holds_no_deal_against_a_real_payment() -> None:
+    """After a time in test mode on the same database."""
+    trial = order(16, test_mode=True)
+    world = World(
+        orders=(trial, order(17)),
+        deals=(deal(31),),
+        contacts=(contact(81),),
+        links=(Link("16", 31, Tier.EXPLICIT, "in test mode"),),
+    )
+    found = matched(world)
+    assert [(link.order_id, link.lead_id) for link in found.found] == [("17", 31)]

@@ -66,6 +66,14 @@ def world_of(fact: Fact) -> World:
     if fact is Fact.PAID_AGAIN:
         second = order(18, number=1001, created_at=NOW - timedelta(hours=2))
         world = replace(world, orders=(order(), second), links=(*LINKED, Link("18", 31, Tier.EXPLICIT, "named too")))
+    beside = {
+        Fact.REFUNDED_BESIDE: refunded,
+        Fact.FRAUDULENT_BESIDE: order(status=OrderStatus.FRAUDULENT),
+    }
+    if fact in beside:
+        counts = order(18, number=1001, created_at=NOW - timedelta(hours=2))
+        links = (*LINKED, Link("18", 31, Tier.EXPLICIT, "named too"))
+        world = replace(world, orders=(beside[fact], counts), links=links)
     if fact is Fact.NEVER_PAID:
         world = replace(world, orders=(order(98, status=OrderStatus.FAILED),), links=())
     if fact is Fact.STUCK:
@@ -89,6 +97,11 @@ WANTED: dict[Fact, tuple[tuple[int, int, int], set[str]]] = {
     Fact.PARTLY_REFUNDED: ((WON, WON, LOST), {f"{ORD}:refund:2500", f"{ORD}:note:refund:2500"}),
     Fact.REFUNDED: ((ATTENTION, ATTENTION, LOST), {f"{ORD}:refund:49000", f"{ORD}:note:refund:49000"}),
     Fact.FRAUDULENT: ((ATTENTION, ATTENTION, LOST), {f"{ORD}:fraud"}),
+    Fact.REFUNDED_BESIDE: (
+        (WON, WON, LOST),
+        {"order:18:note:paid", f"{ORD}:refund:49000", f"{ORD}:note:refund:49000"},
+    ),
+    Fact.FRAUDULENT_BESIDE: ((WON, WON, LOST), {"order:18:note:paid", f"{ORD}:fraud"}),
     Fact.FAILED: ((NEW, WON, LOST), {f"{ORD}:note:failed"}),
     Fact.NOTHING: ((NEW, WON, LOST), set()),
     Fact.TRIAL: ((NEW, WON, LOST), {f"{SUB}:note:started"}),
@@ -134,7 +147,8 @@ def test_row__does_what_it_says_once_and_comes_to_rest(fact: Fact, standing: Sta
     rested = after.after(make_plan(after.tables(), policy(), NOW))
     assert rested.deal(31).status_id == statuses[list(Standing).index(standing)]
     lost = standing is Standing.LOST and fact in PAID_WHILE_LOST
-    wanted = told | ({f"{ORD}:flag:paid-lost"} if lost else set())
+    counts = "order:18" if fact in (Fact.REFUNDED_BESIDE, Fact.FRAUDULENT_BESIDE) else ORD
+    wanted = told | ({f"{counts}:flag:paid-lost"} if lost else set())
     tags = TAGS.get(fact, set()) | ({"ls:paid-lost"} if lost else set())
     if fact is Fact.PARTLY_REFUNDED and standing is not Standing.LOST:
         wanted |= {f"{ORD}:note:paid"}
