@@ -8,15 +8,17 @@ from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 from sqlalchemy import Engine, event
 
-from dealsync import doubts
+from dealsync import doubts, run
 from dealsync.apis.transport import Transport
 from dealsync.errors import DatabaseError
-from dealsync.ledger import sqlite
+from dealsync.ledger import runs, sqlite
 from tests import postgres
 from tests.accounts import WON, Accounts, simulated
 
@@ -25,16 +27,29 @@ Trouble = Callable[[], object]
 
 
 @pytest.fixture(autouse=True)
-def _short_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run whose database is away cannot give its lock back: the next one waits until its lease is over."""
     monkeypatch.setattr(doubts, "KOMMO_READ_LAG", timedelta(0))
+    monkeypatch.setattr(runs, "LEASE", timedelta(seconds=1))
+    monkeypatch.setattr(runs, "RENEWAL_S", 0.2)
+    monkeypatch.setattr(run, "RETRY_S", 0.1)
 
 
-@pytest.fixture
-def database() -> Iterator[str]:
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
     if not postgres.is_available():
         pytest.skip(postgres.MISSING)
     with postgres.running() as url:
         yield url
+
+
+@pytest.fixture
+def database(server: str) -> str:
+    """An empty database of the server."""
+    name = f"trouble_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as db:
+        db.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+    return server.replace("/postgres?", f"/{name}?")
 
 
 @pytest.fixture
@@ -116,7 +131,7 @@ def test_sqlite__on_a_full_disk_fails_the_run_and_loses_nothing(
         connection.execute(f"PRAGMA max_page_count={pages}")
 
     accounts.control("orders", email="many@example.com", total=100)
-    for number in range(300):
+    for number in range(60):
         accounts.control("leads", price=1, name=f"Deal {number}")
     event.listen(Engine, "connect", little_room)
     try:

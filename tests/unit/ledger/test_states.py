@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 
 import pytest
 from sqlalchemy import Engine, update
@@ -20,39 +21,41 @@ from tests.unit.ledger.test_ledger import action
 KEY, RUN = "order:17:won", "run-1"
 
 
-def put(engine: Engine, state: State, *, holder: str = RUN) -> None:
-    """Bring the action into a state, by force."""
-    Journal(engine).record(Plan(actions=(action(KEY),)), RUN, NOW)
+def put(engine: Engine, state: State, *, key: str = KEY, holder: str = RUN) -> None:
+    """Bring an action into a state, by force."""
+    Journal(engine).record(Plan(actions=(action(key),)), RUN, NOW)
     hold_lock(engine, holder)
     with engine.begin() as db:
-        db.execute(update(LedgerEntry).values(state=state.value, run_id=RUN))
+        forced = update(LedgerEntry).where(LedgerEntry.idempotency_key == key)
+        db.execute(forced.values(state=state.value, run_id=RUN))
 
 
-def take(engine: Engine, step: Step) -> None:
+def take(engine: Engine, step: Step, key: str = KEY) -> None:
     """Try a step, as the program does."""
-    journal, entries, chosen = Journal(engine), Entries(engine), ChosenEntries(keys=(KEY,))
+    journal, entries, chosen = Journal(engine), Entries(engine), ChosenEntries(keys=(key,))
     if step is Step.CLAIM:
-        journal.record(Plan(actions=(action(KEY),)), RUN, NOW)
+        journal.record(Plan(actions=(action(key),)), RUN, NOW)
     elif step is Step.SEND:
-        journal.mark_sent({KEY: 31}, RUN, NOW)
+        journal.mark_sent({key: 31}, RUN, NOW)
     elif step is Step.DISMISS:
         entries.dismiss(chosen, NOW)
     elif step is Step.RETRY:
         entries.retry(chosen, NOW)
     else:
         (state,) = (state for state, one in STEP_TO.items() if one is step)
-        journal.close([Outcome(KEY, state, 31)], [], NOW, run_id=RUN)
+        journal.close([Outcome(key, state, 31)], [], NOW, run_id=RUN)
 
 
-@pytest.mark.parametrize(("state", "step"), list(itertools.product(State, Step)))
-def test_ledger__takes_a_step_where_the_table_has_it_and_nowhere_else(engine: Engine, state: State, step: Step) -> None:
-    put(engine, state)
-    if step is Step.SEND and (state, step) not in TABLE and state is not State.SENT:
-        with pytest.raises(RunInProgress):
-            take(engine, step)
-    else:
-        take(engine, step)
-    assert Entries(engine).find(KEY).state is TABLE.get((state, step), state)
+def test_ledger__takes_a_step_where_the_table_has_it_and_nowhere_else(engine: Engine) -> None:
+    """Every step from every state, each on a row of its own."""
+    entries = Entries(engine)
+    for state, step in itertools.product(State, Step):
+        key = f"order:{state}:{step}"
+        put(engine, state, key=key)
+        is_refused = step is Step.SEND and (state, step) not in TABLE and state is not State.SENT
+        with pytest.raises(RunInProgress) if is_refused else nullcontext():
+            take(engine, step, key)
+        assert entries.find(key).state is TABLE.get((state, step), state), (state, step)
 
 
 @pytest.mark.parametrize("state", [State.SENT, State.UNKNOWN])
