@@ -230,7 +230,10 @@ def test_bad_setting__is_one_clear_line(ready: Shell, environment: dict[str, Any
         (KOMMO.format("Sales", "Nope"), ["Nope", "Needs attention"]),
         (KOMMO.format("Nope", "Needs attention"), ["Nope", "Sales"]),
         ('[kommo]\npipelin = "Sales"\n', ["pipelin"]),
-        (KOMMO.format("Sales", "Needs attention") + "[checkout]\ncustom_price = true\n", ["checkout.custom_price"]),
+        (
+            KOMMO.format("Sales", "Needs attention") + '[checkout]\ncustom_price = "at times"\n',
+            ["checkout.custom_price"],
+        ),
         (KOMMO.format("Sales", "Needs attention") + "[matching]\nsettle_minutes = 1e300\n", ["settle_minutes"]),
         (KOMMO.format("Sales", "Needs attention") + "[fields]\norder_id = 999\n", ["LS order id", "dealsync init"]),
     ],
