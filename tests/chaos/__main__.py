@@ -13,12 +13,10 @@ from contextlib import closing
 from tests import postgres
 from tests.chaos.database import KINDS
 from tests.chaos.trial import Tally, Verdict
-from tests.chaos.worker import HISTORIES, Worker, schedule_of
+from tests.chaos.worker import HISTORIES, Wanted, Worker, in_a_line, judge_all, schedule_of
 
 SHOWN = 5
 """Differences of a seed that are printed without --verbose."""
-Wanted = Sequence[tuple[str, int]]
-"""Kinds of database and seeds."""
 
 
 def main() -> int:
@@ -29,7 +27,7 @@ def main() -> int:
     begun = time.monotonic()
     for verdict in _run(wanted, asked.jobs, keep=asked.keep):
         verdicts.append(verdict)
-        _say(f"[{len(verdicts)}/{len(wanted)}, {time.monotonic() - begun:.0f} s] {_line(verdict)}")
+        _say(f"[{len(verdicts)}/{len(wanted)}, {time.monotonic() - begun:.0f} s] {in_a_line(verdict)}")
         _say(*(f"    {line}" for line in verdict.differences[: None if asked.verbose else SHOWN]))
         if asked.verbose:
             _say(str(schedule_of(verdict.kind, verdict.seed)[1]))
@@ -63,25 +61,12 @@ def _run(wanted: Wanted, jobs: int, *, keep: bool) -> Iterator[Verdict]:
             _say(*(f"What the programs print is kept in {worker.folder}" for _ in range(keep)))
             yield from (worker.judge(kind, seed) for kind, seed in wanted)
         return
-    # Seeds of one history stay together, so that its fault-free run is made once.
+    # Seeds of one history stay together, so that its fault-free run is made once. What becomes of each is told as it
+    # comes by the process that judges it, and once more at the end.
     shares = [[one for one in wanted if one[1] % HISTORIES % jobs == job] for job in range(jobs)]
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(_work, share, keep=keep) for share in shares]):
+        for future in as_completed([pool.submit(judge_all, share, keep=keep) for share in shares]):
             yield from future.result()
-
-
-def _work(wanted: Wanted, *, keep: bool) -> list[Verdict]:
-    return list(_run(wanted, 1, keep=keep))
-
-
-def _line(verdict: Verdict) -> str:
-    tally = verdict.tally
-    words = f"{len(verdict.differences)} differences" if verdict.differences else "equal"
-    late = f" ({'; '.join(verdict.late)})" if verdict.late else ""
-    return (
-        f"seed {verdict.seed} on {verdict.kind}: {words}{late}, {tally.killed} of {tally.started} processes killed, "
-        f"{tally.faults.total()} faults, {tally.seconds:.1f} s"
-    )
 
 
 def _table(verdicts: Sequence[Verdict]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from tests.chaos.database import Postgres, Sqlite, databases
@@ -13,6 +15,8 @@ from tests.chaos.processes import Zygote
 from tests.chaos.schedule import Schedule, draw_schedule
 from tests.chaos.trial import Bench, Epoch, Lab, Verdict
 
+Wanted = Sequence[tuple[str, int]]
+"""Kinds of database and seeds."""
 HISTORIES = 6
 """Seeds share so many histories, each of which is played once without faults."""
 TROUBLES = {"sqlite": Sqlite.troubles, "postgresql": Postgres.troubles}
@@ -55,3 +59,25 @@ class Worker:
     def close(self) -> None:
         """Stop what was started, and remove the folder."""
         self._open.close()
+
+
+def judge_all(wanted: Wanted, *, keep: bool) -> list[Verdict]:
+    """Judge seeds in a process of their own, telling of each on standard output."""
+    verdicts = []
+    with closing(Worker(keep=keep)) as worker:
+        for kind, seed in wanted:
+            verdicts.append(worker.judge(kind, seed))
+            sys.stdout.write(f"{in_a_line(verdicts[-1])}\n")
+            sys.stdout.flush()
+    return verdicts
+
+
+def in_a_line(verdict: Verdict) -> str:
+    """Return what became of a seed."""
+    tally = verdict.tally
+    words = f"{len(verdict.differences)} differences" if verdict.differences else "equal"
+    late = f" ({'; '.join(verdict.late)})" if verdict.late else ""
+    return (
+        f"seed {verdict.seed} on {verdict.kind}: {words}{late}, {tally.killed} of {tally.started} processes killed, "
+        f"{tally.faults.total()} faults, {tally.seconds:.1f} s"
+    )
