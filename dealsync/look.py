@@ -26,7 +26,6 @@ class Looked:
     focus_of: Mapping[str, Focus]
     passed: Mapping[str, str]  # nothing to look at, and why
     failed: Mapping[str, Failure]
-
     told_lead_ids: frozenset[int] = frozenset()  # deals that events speak of, whether these were passed or not
 
     @property

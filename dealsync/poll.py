@@ -236,10 +236,14 @@ async def read_deals(run: Run, lead_ids: AbstractSet[int]) -> None:
 
 
 async def read_contacts(run: Run, contact_ids: AbstractSet[int]) -> None:
-    """Read contacts by id. One that is not there was deleted, unless it is so young that lists may lack it."""
+    """Read contacts by id. One that is not there was deleted, unless it is so young that lists may lack it, or one of
+    them could not be read.
+    """
+    mirror, unreadable = run.store.mirror, len(run.kommo.refused.reasons)
     found = await run.kommo.contacts_by_id(contact_ids)
-    run.store.mirror.keep_contacts(list(found.values()))
-    run.store.mirror.mark_contacts_deleted(contact_ids - found.keys(), before=_surely_listed(run))
+    mirror.keep_contacts(list(found.values()))
+    if len(run.kommo.refused.reasons) == unreadable:
+        mirror.mark_contacts_deleted(contact_ids - found.keys(), before=_surely_listed(run))
     run.contacts_read |= contact_ids
 
 
