@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.kommo.normalise import Account, CustomField, Pipeline, Status, User
-from dealsync.config import Config, FunnelSection, NameOrId, ProductSection, RotaEntry
+from dealsync.config import Config, FunnelSection, NameOrId, ProductSection, RotaEntry, VariantSection
 from dealsync.core.asking import WORDS
 from dealsync.core.deadlines import Deadline
 from dealsync.core.mapping import FIELDS, other_field
@@ -143,46 +143,42 @@ def find_checkout(
     field_ids: Mapping[str, int],
 ) -> CheckoutPolicy:
     """Return what checkouts are made of. Raises ConfigError for stores, pipelines and fields that are not there."""
-    section, own = settings.config.checkout, settings.environment.lemon_squeezy_store_id
+    section, email, environment = settings.config.checkout, settings.config.email, settings.environment
+    own = environment.lemon_squeezy_store_id
 
     def field_id(wanted: NameOrId | None, key: str) -> int | None:
         return None if wanted is None else _other_field(fields, wanted, f"checkout.{key}", field_ids)
 
-    rules = []
-    for number, rule in enumerate(section.variants):
+    def rule(number: int, entry: VariantSection) -> VariantRule:
         key = f"checkout.variants.{number}"
-        store_id = _watched_store(rule.store or own, f"{key}.store", store_ids)
-        pipeline = None if rule.pipeline is None else _watched(watched, rule.pipeline, f"{key}.pipeline")
-        rules.append(
-            VariantRule(
-                store_id=store_id,
-                variant_id=rule.variant,
-                pipeline_id=pipeline.pipeline_id if pipeline else None,
-                tag=rule.tag,
-                field_id=field_id(rule.field, f"variants.{number}.field"),
-                value=rule.value,
-            )
+        pipeline = None if entry.pipeline is None else _watched(watched, entry.pipeline, f"{key}.pipeline")
+        return VariantRule(
+            store_id=_watched_store(entry.store or own, f"{key}.store", store_ids),
+            variant_id=entry.variant,
+            pipeline_id=pipeline.pipeline_id if pipeline else None,
+            tag=entry.tag,
+            field_id=field_id(entry.field, f"variants.{number}.field"),
+            value=entry.value,
         )
-    custom: dict[str, int | str] = {}
-    for name, source in section.custom.items():
-        is_word = isinstance(source, str) and source in WORDS
-        custom[name] = source if is_word else field_id(source, f"custom.{name}") or 0
+
+    words = {name: source for name, source in section.custom.items() if source in WORDS}
+    named = {name: field_id(source, f"custom.{name}") or 0 for name, source in section.custom.items() - words.items()}
     return CheckoutPolicy(
         store_id=own,
-        variant_id=settings.environment.lemon_squeezy_variant_id,
-        rules=tuple(rules),
+        variant_id=environment.lemon_squeezy_variant_id,
+        rules=tuple(rule(number, entry) for number, entry in enumerate(section.variants)),
         custom_price=section.custom_price,
         sells_without_price=section.allow_zero_price,
         quantity_field=field_id(section.quantity_field, "quantity_field"),
         discount_field=field_id(section.discount_field, "discount_field"),
-        custom=custom,
+        custom={name: words.get(name) or named[name] for name in section.custom},
         expires=timedelta(days=section.expires_days) or None,
         when_expired=section.when_expired,
         remind_after=timedelta(days=section.remind_after_days) or None,
         remind_by=section.remind_by,
-        mails=settings.config.email.to_client,
-        company=settings.config.email.company,
-        html=settings.config.email.html(),
+        mails=email.to_client,
+        company=email.company,
+        html=email.html(),
     )
 
 
