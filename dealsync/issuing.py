@@ -6,7 +6,7 @@ A run is a series of slices: the lock is let go after each, so that payments nev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -105,13 +105,17 @@ async def plan_slice(run: Run, issued: Issued) -> CheckoutPlan:
 def record_slice(run: Run, issued: Issued, plan: CheckoutPlan) -> tuple[Action, ...]:
     """Write the next slice down before anything is sent; return the actions that are this run's to send."""
     none = Scope(frozenset(), run.directory.policy.test_mode, frozenset())
-    part = Plan(actions=next_of(issued, plan), scope=none)
+    part = Plan(actions=next_of(issued, plan, _tries(run, plan)), scope=none)
     return run.store.journal.record(part, run.run_id, utc_now(), since=run.started_at)
 
 
-def next_of(issued: Issued, plan: CheckoutPlan) -> tuple[Action, ...]:
-    """Return the part of a plan that one slice sends."""
+def next_of(issued: Issued, plan: CheckoutPlan, tries: Mapping[str, int]) -> tuple[Action, ...]:
+    """Return the part of a plan that one slice sends. `tries`: of its letters, in earlier runs, by key.
+
+    Those that were never tried go first: mailboxes that are full every time hold up nobody else's letter.
+    """
     left = [action for action in plan.actions if issued.attempts[action.key] < MOST_ATTEMPTS]
+    left.sort(key=lambda action: tries.get(action.key, 0))
     room = dict.fromkeys(ONE_BY_ONE, SLICE)
     part = []
     for action in left:
@@ -123,7 +127,7 @@ def next_of(issued: Issued, plan: CheckoutPlan) -> tuple[Action, ...]:
 
 async def _read_what_is_missing(run: Run, issued: Issued, plan: CheckoutPlan) -> bool:
     """Read what the next slice rests on and this run has not read; False when there is nothing to read."""
-    part = next_of(issued, plan)
+    part = next_of(issued, plan, _tries(run, plan))
     stale = {a.lead_id for a in part if a.lead_id is not None} - run.deals_read
     contacts = _contacts_of(part, run) - run.contacts_read
     entries = plan.unsure - run.entries_read
@@ -143,6 +147,10 @@ async def _read_what_is_missing(run: Run, issued: Issued, plan: CheckoutPlan) ->
     if currencies:
         issued.currencies = {store.id: store.currency for store in await run.lemon_squeezy.stores()}
     return bool(stale or contacts or entries or stores or currencies)
+
+
+def _tries(run: Run, plan: CheckoutPlan) -> dict[str, int]:
+    return run.store.entries.attempts(action.key for action in plan.actions if action.kind is Kind.EMAIL)
 
 
 def _contacts_of(part: Sequence[Action], run: Run) -> set[int]:

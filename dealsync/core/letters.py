@@ -47,7 +47,8 @@ def letter(template: str, texts: Texts, to: str, to_name: str, values: Mapping[s
 def fault_of_page(html: str) -> str | None:
     """Return why a page of the account's own cannot be used; None if it can."""
     try:
-        _page(html).render(blocks=["Hello", "https://acme.example"], url="https://acme.example", button="", language="")
+        for blocks in (["Hello", "https://acme.example"], ["https://acme.example"]):  # a text may be one paragraph
+            _page(html).render(blocks=blocks, url="https://acme.example", button="", language="")
     except (TemplateError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         return f"cannot be used: {error}"
     return None

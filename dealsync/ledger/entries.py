@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy import ColumnElement, Engine, func, or_, select, update
 from dealsync.core.states import State, Step, sources, target
 from dealsync.errors import UnknownEntry
 from dealsync.ledger.tables import LedgerEntry
-from dealsync.ledger.upsert import table_of
+from dealsync.ledger.upsert import chunks, table_of
 
 DISMISSED_WORDS = "given up by a person"
 _COLUMNS = (
@@ -86,6 +87,16 @@ class Entries:
         if not found:
             raise UnknownEntry(f"The ledger has no action {key}. List them: dealsync ledger list")
         return found[0]
+
+    def attempts(self, keys: Iterable[str]) -> dict[str, int]:
+        """Return how often actions were sent, by key; those that never were are left out."""
+        columns = (LedgerEntry.idempotency_key, LedgerEntry.attempts)
+        found: dict[str, int] = {}
+        with self._engine.connect() as db:
+            for chunk in chunks(keys):
+                query = select(*columns).where(LedgerEntry.idempotency_key.in_(chunk), LedgerEntry.attempts > 0)
+                found |= {row.idempotency_key: row.attempts for row in db.execute(query)}
+        return found
 
     def counts(self) -> dict[str, int]:
         """Return how many actions are in each state."""

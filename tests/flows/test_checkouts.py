@@ -21,7 +21,8 @@ import pytest
 import tomlkit
 from typer.testing import CliRunner
 
-from dealsync import doubts, drain
+from dealsync import doubts, drain, issuing
+from dealsync import mailing as mailing_module
 from dealsync.apis.lemonsqueezy.client import LemonSqueezy
 from dealsync.apply import apply_actions
 from dealsync.cli import app
@@ -31,7 +32,6 @@ from dealsync.issued import Issued
 from dealsync.issuing import issue_checkouts, open_slice, plan_slice, read_waiting, record_slice
 from dealsync.ledger.runs import utc_now
 from dealsync.mail import compose as composing
-from dealsync.mailing import MOST_PUT_OFF
 from dealsync.settings import load_environment, load_settings
 from tests.accounts import INVOICE_SENT, LOST, QUALIFIED, SALES, WON, Accounts
 from tests.mail.server import Server, running
@@ -833,6 +833,7 @@ def test_mail__that_cannot_be_written_is_a_task_and_stops_no_other(
 def test_mail__put_off_each_time_becomes_a_task_and_holds_up_no_other(
     accounts: Accounts, variant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mailing_module, "MOST_PUT_OFF", 3)
     server = Server({"RCPT bob@example.com": "451 4.7.1 <bob@example.com> not now"})
     odd, plain = deal(accounts, contact={"name": "Bob", "email": "bob@example.com"}), deal(accounts)
     with mailing(accounts, monkeypatch, server):
@@ -840,7 +841,7 @@ def test_mail__put_off_each_time_becomes_a_task_and_holds_up_no_other(
             issued().raise_if_failed()
         assert [envelope.rcpt_tos for envelope in server.taken] == [["ann@example.com"]]
         assert accounts.texts(odd)[1] == []
-        for _ in range(MOST_PUT_OFF):
+        for _ in range(3):
             issued()
         issued().raise_if_failed()
         assert "did not reach the client: The mail server puts it off: 451 4.7.1 (address) not now" in only_task(
@@ -856,9 +857,10 @@ def test_mail__a_server_that_is_gone_never_counts_against_a_letter(
 ) -> None:
     server, lead_id = Server(), deal(accounts)
     with mailing(accounts, monkeypatch, server):
+        monkeypatch.setattr(mailing_module, "MOST_PUT_OFF", 3)
         port = os.environ["SMTP_PORT"]
         monkeypatch.setenv("SMTP_PORT", "9")
-        for _ in range(MOST_PUT_OFF + 1):
+        for _ in range(4):
             with pytest.raises(RunFailed, match="takes no e-mail"):
                 issued().raise_if_failed()
         monkeypatch.setenv("SMTP_PORT", port)
@@ -905,3 +907,20 @@ def test_mail__to_a_person_who_was_forgotten_is_erased_and_not_sent(
         issued()
         issued()
     assert server.taken == []
+
+
+def test_mail__full_mailboxes_hold_up_nobody_elses_letter(
+    accounts: Accounts, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(issuing, "SLICE", 2)
+    full = {
+        f"full{n}@example.com": deal(accounts, contact={"name": "F", "email": f"full{n}@example.com"}) for n in (1, 2)
+    }
+    server = Server({f"RCPT {address}": "452 4.2.2 mailbox full" for address in full})
+    with mailing(accounts, monkeypatch, server):
+        with pytest.raises(RunFailed, match="mailbox full"):
+            issued().raise_if_failed()
+        deal(accounts)
+        issued()
+        issued()
+    assert [envelope.rcpt_tos for envelope in server.taken] == [["ann@example.com"]]
