@@ -7,7 +7,7 @@ API's own words, its neighbours are sent again; an answer that never came leaves
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from dealsync.core.batches import batches
 from dealsync.core.models import Contact, Deal, normal_email, normal_name
 from dealsync.core.plan import (
     Action,
+    ChangeNote,
     ChangeTask,
     CompleteTask,
     DealChange,
@@ -28,11 +29,13 @@ from dealsync.core.plan import (
     NewDeal,
     Note,
     Outcome,
+    ReopenTask,
     Seen,
     Task,
     merged,
 )
 from dealsync.core.states import State
+from dealsync.core.undo import way_back
 from dealsync.doubts import is_of_an_order, look_up, new_deal_link
 from dealsync.errors import ApiError, Banned, Rejected, Unauthorized, Unreachable
 from dealsync.ledger.runs import utc_now
@@ -48,6 +51,7 @@ class Parcel:
     body: dict[str, Any]
     actions: tuple[Action, ...]
     lead_id: int | None = None
+    ways_back: Mapping[str, DealChange] = field(default_factory=dict)  # by key of the action
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ async def apply_actions(run: Run, actions: Sequence[Action]) -> list[Outcome]:
     lead_ids = {o.key: o.lead_id for o in outcomes if o.lead_id}
     outcomes += await _change_deals(run, actions)
     outcomes += await _write(run, actions, Kind.NOTE, lead_ids)
+    outcomes += await _change_notes(run, actions)
     outcomes += await _write(run, actions, Kind.TASK, lead_ids)
     outcomes += await _update_tasks(run, actions)
     outcomes += await send_letters(run, actions)
@@ -157,21 +162,28 @@ async def _change_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
         if action.lead_id is not None and isinstance(action.change, DealChange):
             by_lead.setdefault(action.lead_id, []).append(action)
     field_ids, digits = run.directory.field_ids, run.directory.policy.price_digits
-    parcels = []
+    stands, parcels = run.store.mirror.stands(by_lead), []
     for lead_id, group in sorted(by_lead.items()):
         body = render.deal_change(lead_id, _changes(group), field_ids, price_digits=digits)
-        parcels.append(Parcel(str(lead_id), body, tuple(group), lead_id))
+        parcels.append(Parcel(str(lead_id), body, tuple(group), lead_id, _ways_back(group, stands.get(lead_id))))
 
     changes = {lead_id: merged(_changes(group)) for lead_id, group in by_lead.items()}
+    undone = {a.lead_id for a in actions if a.kind is Kind.RESTORE}
 
     async def call(batch: Sequence[Parcel]) -> Results:
         times = await run.kommo.update_deals([p.body for p in batch])
         for lead_id, at in times.items():
             # Before the ledger says so: whoever is killed in between is looked up, and what it wrote is known.
-            run.store.mirror.apply_change(lead_id, changes[lead_id], at)
+            run.store.mirror.apply_change(lead_id, changes[lead_id], at, is_undo=lead_id in undone)
         return {str(lead_id): Result(State.APPLIED, lead_id, at) for lead_id, at in times.items()}
 
     return _outcomes(await _deliver(run, parcels, call, "deals"))
+
+
+def _ways_back(group: Iterable[Action], deal: Deal | None) -> dict[str, DealChange]:
+    """What puts a deal back as it stands, action by action; nothing for one that was never read."""
+    changes = ((a.key, a.change) for a in group if isinstance(a.change, DealChange))
+    return {key: way_back(change, deal) for key, change in changes} if deal else {}
 
 
 async def _write(run: Run, actions: Sequence[Action], kind: Kind, lead_ids: Mapping[str, int]) -> list[Outcome]:
@@ -191,16 +203,42 @@ async def _write(run: Run, actions: Sequence[Action], kind: Kind, lead_ids: Mapp
     return _outcomes(await _deliver(run, parcels, _creating(create), f"{kind}s"))
 
 
+async def _change_notes(run: Run, actions: Sequence[Action]) -> list[Outcome]:
+    """Let notes of ours say something else."""
+    wanted = [(a, a.change) for a in actions if isinstance(a.change, ChangeNote)]
+    note_ids = run.store.journal.result_ids(change.note_key for _, change in wanted)
+    parcels = [
+        Parcel(
+            str(note_ids[change.note_key]),
+            render.changed_note(note_ids[change.note_key], a.lead_id, change),
+            (a,),
+            a.lead_id,
+        )
+        for a, change in wanted
+        if a.lead_id is not None
+    ]
+
+    async def call(batch: Sequence[Parcel]) -> Results:
+        times = await run.kommo.update_notes([p.body for p in batch])
+        return {str(note_id): Result(State.APPLIED, note_id, at) for note_id, at in times.items()}
+
+    return _outcomes(await _deliver(run, parcels, call, "changed notes"))
+
+
 async def _update_tasks(run: Run, actions: Sequence[Action]) -> list[Outcome]:
-    """Change tasks of ours and tick them off, those that are still open; people may have done so, or deleted them."""
-    wanted = [(a, a.change) for a in actions if isinstance(a.change, ChangeTask | CompleteTask)]
+    """Change tasks of ours and tick them off, those that are still open; people may have done so, or deleted them.
+
+    Only what is ticked off is opened again.
+    """
+    wanted = [(a, a.change) for a in actions if isinstance(a.change, ChangeTask | CompleteTask | ReopenTask)]
     task_ids = run.store.journal.result_ids(change.task_key for _, change in wanted)
     still_open = await run.kommo.open_tasks(task_ids.values()) if task_ids else set()
     unsent: list[tuple[Parcel, Result]] = []
     changed: dict[int, Parcel] = {}
     for action, change in wanted:
         task_id = task_ids.get(change.task_key)
-        if task_id is None or task_id not in still_open:
+        is_due = (task_id not in still_open) if isinstance(change, ReopenTask) else task_id in still_open
+        if task_id is None or not is_due:
             is_owed = task_id is None and isinstance(change, ChangeTask)
             result = NO_TASK if is_owed else Result(State.APPLIED)
             unsent.append((Parcel(action.key, {}, (action,), action.lead_id), result))
@@ -235,7 +273,9 @@ async def _deliver(run: Run, parcels: Sequence[Parcel], call: Call, what: str) -
     for batch in batches(parcels, run.settings.config.limits.batch_size):
         run.progress(f"Kommo: writing {what}, {len(delivered)} of {len(parcels)} done")
         run.store.runs.ensure_held(run.run_id)
-        run.store.journal.mark_sent({a.key: p.lead_id for p in batch for a in p.actions}, run.run_id, utc_now())
+        lead_ids = {a.key: p.lead_id for p in batch for a in p.actions}
+        ways_back = {key: change for p in batch for key, change in p.ways_back.items()}
+        run.store.journal.mark_sent(lead_ids, run.run_id, utc_now(), ways_back)
         results: Results = {}
         try:
             await _send(run, batch, call, results)

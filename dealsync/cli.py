@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from dealsync import cli_alerts, cli_checkouts, cli_inbox, cli_ledger, cli_reviews
+from dealsync import cli_alerts, cli_checkouts, cli_inbox, cli_ledger, cli_plans, cli_reviews
+from dealsync.cli_plans import Deep, ExitCode, Since
 from dealsync.errors import ConfigError, DealsyncError
+from dealsync.files import write_private
 
 if TYPE_CHECKING:
     from dealsync.config import NameOrId
-    from dealsync.report import Report
 
 app = typer.Typer(
     name="dealsync",
@@ -36,19 +37,15 @@ app.command()(cli_inbox.forget)
 app.command()(cli_checkouts.checkouts)
 app.command()(cli_checkouts.bounce)
 app.command()(cli_alerts.alerts)
+app.command()(cli_plans.plan)
+app.command("apply")(cli_plans.apply)
+app.command()(cli_plans.undo)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
-ExitCode = Annotated[bool, typer.Option("--exit-code", help="Exit with 2 when deals are out of step.")]
-Deep = Annotated[bool, typer.Option("--deep", help="Read every page again, not only what is new.")]
-Since = Annotated[
-    datetime | None,
-    typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Read orders made since then (UTC)."),
-]
 MaxChanges = Annotated[
     int | None,
     typer.Option(min=0, help="Refuse a plan that touches more deals. [default: limits.max_changes, 200]"),
 ]
-EXIT_DIFFERENCES = 2
 EXIT_STOPPED = 130
 STOPPED = "stopped; what was recorded stays, and the next run goes on from there"
 
@@ -234,17 +231,6 @@ def init(
 
 
 @app.command()
-def plan(
-    deep: Deep = False,
-    since: Since = None,
-    as_json: Json = False,
-    exit_code: ExitCode = False,
-) -> None:
-    """Show what would be done, and why. Sends nothing to Kommo."""
-    _reconcile(apply=False, deep=deep, since=since, max_changes=None, as_json=as_json, exit_code=exit_code)
-
-
-@app.command()
 def reconcile(
     apply: Annotated[bool, typer.Option("--apply", help="Write to Kommo. Without it: plan only.")] = False,
     deep: Deep = False,
@@ -254,7 +240,15 @@ def reconcile(
     exit_code: ExitCode = False,
 ) -> None:
     """Poll both sides, compare, plan and, with --apply, close, create or flag deals."""
-    _reconcile(apply=apply, deep=deep, since=since, max_changes=max_changes, as_json=as_json, exit_code=exit_code)
+    from dealsync.poll import Reach
+    from dealsync.reconcile import reconcile as run_reconcile
+    from dealsync.terminal import with_progress
+
+    reach = Reach(deep, since.replace(tzinfo=UTC) if since else None)
+    report = with_progress(
+        lambda progress: run_reconcile(apply=apply, reach=reach, max_changes=max_changes, progress=progress)
+    )
+    cli_plans.tell(report, as_json=as_json, exit_code=exit_code)
 
 
 @app.command()
@@ -306,41 +300,8 @@ def unblock(as_json: Json = False) -> None:
         typer.echo(f"Sending again: {', '.join(lifted)}" if lifted else "Nothing was blocked.")
 
 
-def _reconcile(
-    *, apply: bool, deep: bool, since: datetime | None, max_changes: int | None, as_json: bool, exit_code: bool
-) -> None:
-    from dealsync.poll import Reach
-    from dealsync.reconcile import reconcile as run_reconcile
-    from dealsync.terminal import with_progress
-
-    reach = Reach(deep, since.replace(tzinfo=UTC) if since else None)
-    report = with_progress(
-        lambda progress: run_reconcile(apply=apply, reach=reach, max_changes=max_changes, progress=progress)
-    )
-    if as_json:
-        _print_json(report.as_json())
-    else:
-        _print_report(report)
-    report.raise_if_failed()
-    if exit_code and (report.plan.actions or report.plan.reviews):
-        raise typer.Exit(EXIT_DIFFERENCES)
-
-
-def _print_report(report: Report) -> None:
-    from dealsync.terminal import print_report
-
-    print_report(report)
-
-
 def _print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read: it holds keys."""
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_text(text, encoding="utf-8")
 
 
 def _name_or_id(text: str | None) -> NameOrId | None:

@@ -384,6 +384,14 @@ class InboxSection(_Section):
     ready_minutes: Annotated[int, Field(ge=1, le=1440)] = 10  # how long an event may wait while /readyz answers 200
 
 
+class ApprovalSection(_Section):
+    """What a person is asked before it is sent."""
+
+    careful: bool = False  # whatever cannot be taken back
+    first_time: bool = True  # kinds of changes that were never made before
+    minutes: Annotated[float, Field(gt=0, le=10_080)] = 240  # to answer; then nothing of it is sent
+
+
 class LimitsSection(_Section):
     """How much one run may do."""
 
@@ -405,6 +413,7 @@ class Config(_Section):
     email: EmailSection = EmailSection()
     policy: PolicySection = PolicySection()
     limits: LimitsSection = LimitsSection()
+    approval: ApprovalSection = ApprovalSection()
     texts: TextsSection = TextsSection()
     tasks: TasksSection = TasksSection()
     receiver: ReceiverSection = ReceiverSection()

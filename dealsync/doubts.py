@@ -19,6 +19,7 @@ from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_READ_LAG
 from dealsync.core.models import Deal, Link, Tier, normal_email, normal_name
 from dealsync.core.plan import (
     Action,
+    ChangeNote,
     DealChange,
     Doubt,
     Kind,
@@ -35,7 +36,7 @@ from dealsync.core.texts import reference
 from dealsync.ledger.runs import utc_now
 from dealsync.run import Run
 
-OF_TASKS = (Kind.CHANGE_TASK, Kind.COMPLETE)
+OF_TASKS = (Kind.CHANGE_TASK, Kind.COMPLETE, Kind.REOPEN)
 LETTER_LOST = "the mail server's answer was lost: it may have been sent, and is not sent again"
 NOT_FOUND = "the answer was lost, and reading Kommo shows that it did not happen"
 
@@ -71,6 +72,7 @@ async def look_up(run: Run, doubts: Sequence[Doubt]) -> Settled:
         *await _new_deals(run, [a for a in actions if a.lead_id is None and _makes_deal(a)], since),
         *await _changes(run, [a for a in actions if a.lead_id is not None and isinstance(a.change, DealChange)]),
         *await _texts(_of(actions, Kind.NOTE), run.kommo.notes_of),
+        *await _changed_notes(run, _of(actions, Kind.CHANGE_NOTE)),
         *await _texts(_of(actions, Kind.TASK), run.kommo.tasks_of),
         *(_lost_letter(a) for a in _of(actions, Kind.EMAIL)),
         # Changed, ticked off, or not: the next run looks, and does it if need be.
@@ -158,7 +160,7 @@ async def _changes(run: Run, actions: Sequence[Action]) -> list[Outcome]:
     for lead_id, group in by_lead.items():
         change = merged(a.change for a in in_order(group) if isinstance(a.change, DealChange))
         happened = lead_id in deals and await _happened(run, deals[lead_id], change, before.get(lead_id))
-        if happened:
+        if happened and not any(a.kind is Kind.RESTORE for a in group):
             run.store.mirror.remember([Seen(lead_id, change.as_written())])
         outcomes += [_outcome(a, result_id=lead_id if happened else None, lead_id=lead_id) for a in group]
     return outcomes
@@ -179,7 +181,7 @@ def _holds(deal: Deal, change: DealChange) -> bool:
     return (
         (change.status_id is None or (deal.status_id, deal.pipeline_id) == (change.status_id, change.pipeline_id))
         and (change.price is None or deal.price == change.price)
-        and all(deal.fields.get(key) == value for key, value in change.fields.items())
+        and all(deal.fields.get(key, "") == value for key, value in change.fields.items())
         and set(change.tags_to_add) <= set(deal.tags)
         and not set(change.tags_to_delete) & set(deal.tags)
     )
@@ -191,6 +193,20 @@ async def _texts(actions: Sequence[Action], read: Callable[[int], Awaitable[list
         written = await read(lead_id)
         mine = (a for a in actions if a.lead_id == lead_id)
         outcomes += [_outcome(action, result_id=_find(action, written), lead_id=lead_id) for action in mine]
+    return outcomes
+
+
+async def _changed_notes(run: Run, actions: Sequence[Action]) -> list[Outcome]:
+    """Whether notes say what they were to say."""
+    wanted = {a.key: a.change for a in actions if isinstance(a.change, ChangeNote)}
+    ids = run.store.journal.result_ids(change.note_key for change in wanted.values())
+    notes = await run.kommo.notes_by_id(ids.values()) if ids else {}
+    outcomes = []
+    for action in actions:
+        change = wanted[action.key]
+        note = notes.get(ids.get(change.note_key, 0))
+        says_so = note is not None and note.text.strip() == change.text.strip()
+        outcomes.append(_outcome(action, result_id=note.id if note and says_so else None, lead_id=action.lead_id))
     return outcomes
 
 

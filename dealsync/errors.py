@@ -30,6 +30,26 @@ class UnsafePlan(DealsyncError):
     exit_code = 3
 
 
+class PlanTampered(DealsyncError):
+    """The file is not the plan that was written: it was changed, cut short, or never was one. Make a new one."""
+
+    exit_code = 3
+
+
+class PlanOutdated(DealsyncError):
+    """What the plan rests on has changed since it was made. Nothing was sent; make a new one and read it."""
+
+    exit_code = 3
+
+
+class NeedsApproval(UnsafePlan):
+    """A person must agree first, and nobody can be asked here. Nothing was sent."""
+
+
+class UnknownRun(DealsyncError):
+    """No such run is known, or it is still at work."""
+
+
 class UnknownReview(DealsyncError):
     """No such review waits for a person. The message names those that do."""
 

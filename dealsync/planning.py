@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dealsync.core import planner
+from dealsync.core.approval import Caution, weigh
 from dealsync.core.focus import Focus
 from dealsync.core.plan import Action, Plan
 from dealsync.core.tables import Tables
@@ -32,7 +33,17 @@ async def make_plan(run: Run, focus: Focus | None = None) -> Plan:
     while await _read_what_is_missing(run, plan):
         plan = _plan(run, focus)
     run.first_seen = run.store.findings.keep(plan, run.started_at, whole=focus is None)
-    return plan
+    return plan if focus is None else _without_what_needs_a_person(run, plan)
+
+
+def _without_what_needs_a_person(run: Run, plan: Plan) -> Plan:
+    """A webhook's run cannot wait for an answer: what needs one is left to the next run of `reconcile`, which asks."""
+    verdict = weigh(plan, Caution(careful=run.settings.config.approval.careful))
+    if verdict.held:
+        run.remarks.append(
+            f"{len(verdict.held)} changes are left to the next run of reconcile: a person must approve them."
+        )
+    return plan.only(verdict.free)
 
 
 def record_intent(run: Run, plan: Plan) -> tuple[Action, ...]:

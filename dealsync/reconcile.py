@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from contextlib import closing
 from datetime import datetime
+from pathlib import Path
 
 from dealsync.apply import apply_actions
+from dealsync.approving import weighed
 from dealsync.doubts import settle_doubts
 from dealsync.ledger.database import told_as_ours
 from dealsync.ledger.runs import APPLYING_JOBS, DEEP_SWEEP, RECONCILE
+from dealsync.plan_files import keep_plan
 from dealsync.planning import make_plan, record_intent
 from dealsync.poll import Reach, poll_kommo, poll_lemon_squeezy, side_by_side
 from dealsync.report import Report, make_report
@@ -34,19 +37,27 @@ def made_up_for(job: str, due_at: datetime) -> str | None:
 
 
 async def reconcile(
-    *, apply: bool = False, reach: Reach | None = None, max_changes: int | None = None, progress: Progress = print
+    *,
+    apply: bool = False,
+    reach: Reach | None = None,
+    max_changes: int | None = None,
+    out: Path | None = None,
+    progress: Progress = print,
 ) -> Report:
     """Bring deals in line with orders; plan only, unless `apply` is true. Raises any DealsyncError.
 
-    Records that could not be written do not raise: see `Report.raise_if_failed`.
+    `out`: where to write the plan, for `carrying.carry_out`. Records that could not be written do not raise: see
+    `Report.raise_if_failed`.
     """
     settings, reach = load_settings(), reach or Reach()
     async with open_run(job_of(apply=apply, reach=reach), settings=settings, progress=progress) as run:
         await settle_doubts(run)
         await side_by_side(poll_lemon_squeezy(run, reach), poll_kommo(run, reach))
         plan = await make_plan(run)
+        if out is not None:
+            keep_plan(run, plan, out)
         if not apply:
             return make_report(run, plan)
-        plan.ensure_within(run.max_changes if max_changes is None else max_changes)
+        weighed(run, plan, max_changes, can_ask=False)
         outcomes = await apply_actions(run, record_intent(run, plan))
         return make_report(run, plan, outcomes)

@@ -32,15 +32,18 @@ KIND_WORDS = {
     "fields": "deals with LS fields filled",
     "tag": "deals tagged",
     "untag": "tags taken off",
+    "restore": "deals put back as they were",
     "checkout": "checkouts opened",
     "create-company": "companies created",
     "create-contact": "contacts created",
     "create-deal": "deals created",
     "note": "notes written",
+    "change-note": "notes marked as taken back",
     "task": "tasks set",
     "email": "e-mails sent",
     "change-task": "tasks made urgent",
     "complete": "tasks ticked off",
+    "reopen": "tasks opened again",
 }
 MARKDOWN_ROWS = 500
 """Rows that the Prefect UI is given; the JSON has them all."""

@@ -18,6 +18,8 @@ from dealsync.settings import Settings, Store, build_kommo, build_lemon_squeezy,
 Progress = Callable[[str], None]
 PATIENCE = LEASE + timedelta(seconds=15)
 """How long a run waits for the lock: long enough to outlive a killed one."""
+LONG_PATIENCE = timedelta(minutes=15)
+"""How long a run waits for it that carries out what a person has approved."""
 URGENT_RETRY_S = 0.1
 """How often a run that is urgent tries to take the lock."""
 
@@ -68,6 +70,11 @@ class Run:
         )
 
     @property
+    def account_id(self) -> int:
+        """The Kommo account's id, to which the database is bound."""
+        return int(self.store.runs.bound(KOMMO_ACCOUNT) or 0)
+
+    @property
     def max_changes(self) -> int:
         """How many deals a plan may touch, unless the caller says otherwise."""
         return self.settings.config.limits.max_changes
@@ -91,6 +98,7 @@ async def open_run(
     progress: Progress = lambda _: None,
     urgent: bool = False,
     account_age: timedelta = timedelta(0),
+    patience: timedelta = PATIENCE,
 ) -> AsyncIterator[Run]:
     """Take the run lock and resolve names; close everything at the end. Urgent requests go before those of others.
 
@@ -114,7 +122,7 @@ async def open_run(
         with told_as_ours():
             progress("Taking the run lock")
             retry_s = URGENT_RETRY_S if urgent else RETRY_S
-            async with store.runs.exclusive(job, patience=PATIENCE, retry_s=retry_s, pulse=pulse) as run_id:
+            async with store.runs.exclusive(job, patience=patience, retry_s=retry_s, pulse=pulse) as run_id:
                 started_at = utc_now()
                 for client in (lemon_squeezy, kommo):
                     client.guard_writes(lambda: store.runs.ensure_held(run_id))

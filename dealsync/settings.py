@@ -31,8 +31,10 @@ from dealsync.core.assumptions import KOMMO_MOST_IN_A_SECOND
 from dealsync.errors import ConfigError
 from dealsync.ledger.accounts import Accounts
 from dealsync.ledger.alerts import Alerts
+from dealsync.ledger.approvals import Approvals
 from dealsync.ledger.awaiting import Awaited
 from dealsync.ledger.blocks import Blocks
+from dealsync.ledger.carried_out import CarriedOut
 from dealsync.ledger.database import open_database
 from dealsync.ledger.entries import Entries
 from dealsync.ledger.evidence import Evidence
@@ -192,6 +194,8 @@ class Store:
     awaited: Awaited
     entries: Entries
     alerts: Alerts
+    approvals: Approvals
+    carried_out: CarriedOut
 
     def close(self) -> None:
         """Close the connections that are open; a process that lives on must not pile them up, run after run."""
@@ -271,6 +275,8 @@ def build_store(environment: Environment) -> Store:
         Awaited(engine),
         Entries(engine),
         Alerts(engine),
+        Approvals(engine),
+        CarriedOut(engine),
     )
 
 

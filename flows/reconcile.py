@@ -10,11 +10,16 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
+from dealsync.approving import Question, Reply, ask, settle, weighed
+from dealsync.core.approval import Answer
+from dealsync.core.plan import Plan
 from dealsync.errors import RunInProgress
 from dealsync.poll import Reach, side_by_side
 from dealsync.reconcile import job_of, made_up_for
-from dealsync.run import open_run
+from dealsync.report import Report
+from dealsync.run import LONG_PATIENCE, Run, open_run
 from tasks.apply import apply_plan
+from tasks.approval import ask_person, can_ask
 from tasks.plan import compare
 from tasks.poll import read_kommo, read_lemon_squeezy
 from tasks.record import record_intent, settle_doubts
@@ -34,7 +39,7 @@ async def reconcile(
         apply: Write to Kommo. Off: plan only, nothing is sent.
         deep: Read every page again, not only what is new.
         since: Read orders made on or after this day (UTC).
-        max_changes: A plan that touches more deals sends nothing, and the run fails. Empty: `limits.max_changes`.
+        max_changes: A plan that touches more deals waits for a person's approval. Empty: `limits.max_changes`.
     """
     reach = Reach(deep, datetime.combine(since, time(), UTC) if since else None)
     job = job_of(apply=apply, reach=reach)
@@ -42,15 +47,33 @@ async def reconcile(
         return Completed(name="Skipped", message=f"Run {other} began after this one was due, and did its work")
     try:
         async with open_run(job, progress=get_run_logger().debug) as run:
-            await settle_doubts(run)
-            await side_by_side(read_lemon_squeezy(run, reach), read_kommo(run, reach))
-            plan = await compare(run)
+            plan = await _look_and_compare(run, reach)
             await publish_plan(run, plan)
-            if apply:
-                plan.ensure_within(run.max_changes if max_changes is None else max_changes)
-                outcomes = await apply_plan(run, await record_intent(run, plan))
-            report = await publish_report(run, plan, outcomes if apply else None)
+            if not apply:
+                return Completed(message=(await publish_report(run, plan, None)).headline())
+            verdict = weighed(run, plan, max_changes, can_ask=can_ask())
+            plan, question = plan.only(verdict.free), ask(run, verdict)
+            outcomes = await apply_plan(run, await record_intent(run, plan))
+            report = await publish_report(run, plan, outcomes)
+        if question is not None:
+            reply = await ask_person(question, report)
+            if reply.answer is Answer.UNANSWERED:
+                return Completed(name="Unanswered", message=f"{question.headline()}: {reply.headline()}")
+            report = await _carry_out(job, question, reply)
     except RunInProgress as busy:
         return Completed(name="Skipped", message=str(busy))
     report.raise_if_failed()
     return Completed(message=report.headline())
+
+
+async def _look_and_compare(run: Run, reach: Reach) -> Plan:
+    await settle_doubts(run)
+    await side_by_side(read_lemon_squeezy(run, reach), read_kommo(run, reach))
+    return await compare(run)
+
+
+async def _carry_out(job: str, question: Question, reply: Reply) -> Report:
+    """Hours may have passed: what was approved is sent as far as a new comparison still asks for it."""
+    async with open_run(job, progress=get_run_logger().debug, patience=LONG_PATIENCE) as run:
+        plan, actions = settle(run, question, reply, await _look_and_compare(run, Reach()))
+        return await publish_report(run, plan, await apply_plan(run, actions))

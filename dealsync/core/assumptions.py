@@ -33,6 +33,14 @@ the items that were not named are looked up before they are sent again."""
 KOMMO_NUMERIC_FIELD_DECIMALS = True
 """Whether a `numeric` field keeps decimals ("1.5" is in the published sample)."""
 
+KOMMO_REOPENS_TASKS = True
+"""Whether `is_completed: false` opens a task again. Only the other way is published. On False an undo leaves tasks that
+were ticked off as they are, and says so."""
+
+KOMMO_EMPTIES_FIELDS_BY_NULL = True
+"""Whether `values: null` empties a field of a deal: reported, not published. On False an undo leaves fields filled that
+were empty, and says so."""
+
 KOMMO_MERGE_NAMES_BOTH_DEALS = True
 """Whether an `entity_merged` event belongs to the surviving deal and names the other one as an `entity` in its values.
 No sample is published. On False nobody follows merges: a payment of such a deal goes to review."""

@@ -87,6 +87,7 @@ class Ground:
     now: datetime
     states: Mapping[str, str]  # ledger state by idempotency key; a key that is absent is still owed
     episodes: Mapping[str, Episode] = field(default_factory=dict)  # alarms that were raised, by stem, the latest each
+    taken_back: frozenset[int] = frozenset()  # deals on which a person has undone what a run had done
     elsewhere: frozenset[str] = frozenset()  # keys used for a deal to which the payment does not belong any more
 
     def alarms_of(self, source: str) -> list[tuple[str, str]]:

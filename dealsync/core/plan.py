@@ -27,11 +27,14 @@ class Kind(StrEnum):
     FIELDS = "fields"
     TAG = "tag"
     UNTAG = "untag"
+    RESTORE = "restore"
     NOTE = "note"
+    CHANGE_NOTE = "change-note"
     TASK = "task"
     EMAIL = "email"
     CHANGE_TASK = "change-task"
     COMPLETE = "complete"
+    REOPEN = "reopen"
 
 
 ORDER_OF_KINDS = {kind: place for place, kind in enumerate(Kind)}
@@ -63,7 +66,7 @@ class DealChange:
     pipeline_id: int | None = None
     status_id: int | None = None
     price: int | None = None  # in the account's price units
-    fields: Mapping[str, str] = field(default_factory=dict)  # by key of `mapping.FIELDS`
+    fields: Mapping[str, str] = field(default_factory=dict)  # by key of `mapping.FIELDS`; an empty text empties it
     tags_to_add: tuple[str, ...] = ()
     tags_to_delete: tuple[str, ...] = ()
 
@@ -174,6 +177,23 @@ class ChangeTask:
 
 
 @dataclass(frozen=True, slots=True)
+class ReopenTask:
+    """A task of ours that was ticked off, and is to be done after all."""
+
+    task_key: str
+    type: Literal["reopen-task"] = "reopen-task"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeNote:
+    """A note of ours that is to say something else. The text ends in the note's own reference."""
+
+    note_key: str  # the idempotency key under which it was written
+    text: str
+    type: Literal["change-note"] = "change-note"
+
+
+@dataclass(frozen=True, slots=True)
 class Letter:
     """An e-mail to a client."""
 
@@ -186,7 +206,18 @@ class Letter:
 
 
 Change = (
-    Letter | CheckoutWish | DealChange | NewCompany | NewContact | NewDeal | Note | Task | ChangeTask | CompleteTask
+    Letter
+    | CheckoutWish
+    | DealChange
+    | NewCompany
+    | NewContact
+    | NewDeal
+    | Note
+    | ChangeNote
+    | Task
+    | ChangeTask
+    | CompleteTask
+    | ReopenTask
 )
 
 
@@ -398,6 +429,10 @@ class Plan:
     def deals_touched(self) -> int:
         """How many deals the plan changes or creates."""
         return len({a.lead_id or a.source for a in self.actions})
+
+    def only(self, actions: Iterable[Action]) -> Plan:
+        """Return the same plan with these actions, and with all that was seen."""
+        return replace(self, actions=tuple(actions))
 
     def ensure_within(self, max_changes: int) -> None:
         """Raise UnsafePlan when more than `max_changes` deals would be touched."""

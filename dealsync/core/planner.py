@@ -95,7 +95,8 @@ def make_plan(
 def _ground(tables: Tables, policy: Policy, now: datetime, matches: Matches) -> Ground:
     states = dict(zip(tables.ledger["idempotency_key"], tables.ledger["state"], strict=True))
     episodes = {stem: e for stem, e in episodes_in(tables.ledger).items() if e.name not in CHECKOUT_ALARMS}
-    return Ground(policy, now, states, episodes, _elsewhere(tables, matches))
+    undone = tables.ledger[(tables.ledger["kind"] == Kind.RESTORE) & tables.ledger["lead_id"].notna()]["lead_id"]
+    return Ground(policy, now, states, episodes, frozenset(undone.astype(int)), _elsewhere(tables, matches))
 
 
 def _elsewhere(tables: Tables, matches: Matches) -> frozenset[str]:

@@ -106,7 +106,7 @@ EXAMPLE: dict[str, Any] = {
     "old": "Pro", "new": "Team", "seats": "5", "since": "Jun 1, 2026",
     "url": "https://acme.lemonsqueezy.com/checkout/custom/17", "price": "$490.00", "expires": "", "words": "refused",
     "email": "ann@example.com", "quantity": "5", "store_currency": "EUR", "account_currency": "USD", "lead_id": 31,
-    "name": "Ann Example", "company": "Acme",
+    "name": "Ann Example", "company": "Acme", "text": "Paid: $490.00.", "run": "20261128-120000-7f3a9c",
 }  # fmt: skip
 """A value for everything that any template may name."""
 BLANK: dict[str, Any] = dict.fromkeys(EXAMPLE, "")

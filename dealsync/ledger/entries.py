@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -105,23 +105,23 @@ class Entries:
             found = {str(state): int(count) for state, count in db.execute(query).all()}
         return {state.value: found.get(state.value, 0) for state in State}
 
-    def dismiss(self, chosen: ChosenEntries, now: datetime) -> list[str]:
+    def dismiss(self, chosen: ChosenEntries, now: datetime, words: str = DISMISSED_WORDS) -> list[str]:
         """Give up those of the chosen that are planned or failed; return their keys."""
-        return self._step(Step.DISMISS, chosen, error=DISMISSED_WORDS, closed_at=now)
+        return self._step(Step.DISMISS, chosen, error=words, closed_at=now)
 
     def retry(self, chosen: ChosenEntries, now: datetime) -> list[str]:
         """Let later runs take up those of the chosen that had failed or were given up; return their keys."""
         return self._step(Step.RETRY, chosen, is_refused=False, closed_at=now)
 
     def _step(self, step: Step, chosen: ChosenEntries, **values: Any) -> list[str]:
-        statement = (
-            update(LedgerEntry)
-            .where(LedgerEntry.state.in_(sources(step)), *chosen.conditions())
-            .values(state=target(step), **values)
-            .returning(LedgerEntry.idempotency_key)
-        )
+        parts = [replace(chosen, keys=tuple(keys)) for keys in chunks(chosen.keys)] or [chosen]
+        found: list[str] = []
         with self._engine.begin() as db:
-            return sorted(db.scalars(statement))
+            for part in parts:
+                statement = update(LedgerEntry).where(LedgerEntry.state.in_(sources(step)), *part.conditions())
+                statement = statement.values(state=target(step), **values)
+                found += db.scalars(statement.returning(LedgerEntry.idempotency_key))
+        return sorted(found)
 
 
 def _is_about(named: str) -> ColumnElement[bool]:

@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, bindparam,
 from sqlalchemy import false as sql_false
 
 from dealsync.core.models import Link
-from dealsync.core.plan import Action, Doubt, Kind, Outcome, Plan, Unfinished
+from dealsync.core.plan import Action, DealChange, Doubt, Kind, Outcome, Plan, Unfinished
 from dealsync.core.states import AGAIN, IN_DOUBT, STEP_TO, Step, sources, target
 from dealsync.core.tables import LEDGER_COLUMNS, LINK_COLUMNS
 from dealsync.errors import RunInProgress
@@ -28,6 +28,7 @@ from dealsync.ledger.tables import LedgerEntry, LinkRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
 _ACTION = TypeAdapter(Action)
+_CHANGE = TypeAdapter(DealChange)
 
 
 class Journal:
@@ -49,8 +50,16 @@ class Journal:
             claimed = _claim(db, [a for a in plan.actions if a.order_id not in decided], run_id, now)
         return tuple(action for action in plan.actions if action.key in claimed)
 
-    def mark_sent(self, lead_ids: Mapping[str, int | None], run_id: str, now: datetime) -> None:
+    def mark_sent(
+        self,
+        lead_ids: Mapping[str, int | None],
+        run_id: str,
+        now: datetime,
+        ways_back: Mapping[str, DealChange] | None = None,
+    ) -> None:
         """Remember, before the request, that these actions are on their way, by key, and to which deal.
+
+        `ways_back`: what puts their deals back as they stand now.
 
         Raises RunInProgress, and marks none, when another run has taken one of them up meanwhile.
         """
@@ -64,11 +73,14 @@ class Journal:
                 sent_at=now,
                 attempts=table.c.attempts + 1,
                 lead_id=func.coalesce(bindparam("deal", type_=BigInteger), table.c.lead_id),
+                way_back=bindparam("back", type_=table.c.way_back.type),
             )
         )
+        back = {key: _CHANGE.dump_python(change, mode="json") for key, change in (ways_back or {}).items()}
+        rows = [{"key": key, "deal": lead_id, "back": back.get(key)} for key, lead_id in lead_ids.items()]
         with self._engine.begin() as db:
-            if lead_ids:
-                db.execute(statement, [{"key": key, "deal": lead_id} for key, lead_id in lead_ids.items()])
+            if rows:
+                db.execute(statement, rows)
             _ensure_ours(db, lead_ids, run_id)
 
     def close(self, outcomes: Sequence[Outcome], links: Sequence[Link], now: datetime, *, run_id: str) -> None:

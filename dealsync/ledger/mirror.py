@@ -122,10 +122,13 @@ class Mirror:
                 gone = (ContactRow.contact_id.in_(ids), ContactRow.updated_at < before)
                 db.execute(update(ContactRow).where(*gone).values(is_deleted=True))
 
-    def apply_change(self, lead_id: int, change: DealChange, updated_at: datetime) -> None:
-        """Write through what Kommo has just accepted, so that lagging reads cannot hide it from the next plan."""
+    def apply_change(self, lead_id: int, change: DealChange, updated_at: datetime, *, is_undo: bool = False) -> None:
+        """Write through what Kommo has just accepted, so that lagging reads cannot hide it from the next plan.
+
+        What an undo wrote is a person's will: what dealsync had written stays known as such, and is not written again.
+        """
         values: Row = {"updated_at": updated_at}
-        values |= {f"ls_{key}": value for key, value in change.fields.items()}
+        values |= {f"ls_{key}": value or None for key, value in change.fields.items()}
         if change.status_id is None:
             # It was in its status when it was changed last, so since then at least: what we write does not renew that.
             # Of a deal that was changed a moment ago that says little; its events are asked when it matters.
@@ -138,7 +141,8 @@ class Mirror:
             values["price"] = change.price
         with self._engine.begin() as db:
             db.execute(update(DealRow).where(DealRow.lead_id == lead_id).values(values))
-        self.remember([Seen(lead_id, change.as_written())])
+        if not is_undo:
+            self.remember([Seen(lead_id, change.as_written())])
 
     def remember(self, seen: Iterable[Seen]) -> None:
         """Add to what dealsync knows to have written, or seen right, on deals."""
@@ -166,6 +170,15 @@ class Mirror:
         with self._engine.begin() as db:
             if rows:
                 db.execute(statement, rows)
+
+    def stands(self, lead_ids: Iterable[int]) -> dict[int, Deal]:
+        """Return deals as last seen or written."""
+        table = table_of(DealRow)
+        with self._engine.connect() as db:
+            rows = [
+                row for ids in chunks(lead_ids) for row in db.execute(select(table).where(table.c.lead_id.in_(ids)))
+            ]
+        return {row.lead_id: _deal(row._asdict()) for row in rows}
 
     def placed(self, lead_ids: Iterable[int]) -> dict[int, tuple[int, datetime]]:
         """Return the present status of deals, and when they were made."""
@@ -364,6 +377,19 @@ def _deal_row(deal: Deal) -> Row:
         **_field_columns(deal.fields),
         "other_fields": {key: text for key, text in deal.fields.items() if key.startswith(OTHER_FIELD)} or None,
     }
+
+
+def _deal(row: Mapping[str, Any]) -> Deal:
+    """A row as a deal; its contacts are in a table of their own."""
+    plain = ("lead_id", "name", "pipeline_id", "status_id", "price", "responsible_user_id", "created_at", "updated_at")
+    return Deal(
+        **{name: row[name] for name in plain},
+        closed_at=row["closed_at"],
+        tags=tuple(row["tags"]),
+        fields={key: row[f"ls_{key}"] for key in FIELD_KEYS if row[f"ls_{key}"]},
+        is_deleted=row["is_deleted"],
+        written=json.loads(row["written"] or "{}"),
+    )
 
 
 def _field_columns(fields: Mapping[str, str]) -> Row:

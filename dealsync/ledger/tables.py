@@ -353,6 +353,7 @@ class LedgerEntry(Base):
     lead_id: Mapped[int | None] = mapped_column(index=True)  # empty until a create is applied
     state: Mapped[str]  # planned, sent, applied, failed, unknown, dismissed
     action: Mapped[dict[str, Any]]  # everything that is to be sent
+    way_back: Mapped[dict[str, Any] | None]  # the change that puts the deal back as it stood when this was sent
     run_id: Mapped[str] = mapped_column(index=True)
     result_id: Mapped[int | None]  # id of the lead, contact, note or task that was made
     error: Mapped[str | None]  # the API's own words
@@ -403,6 +404,24 @@ class RunRow(Base):
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str]  # see `dealsync.ledger.runs`
     summary: Mapped[dict[str, Any]]
+
+
+class ApprovalRow(Base):
+    """A plan, or a part of one, that a person had to approve before it was sent: the question and the answer."""
+
+    __tablename__ = "approvals"
+
+    run_id: Mapped[str] = mapped_column(String(40), primary_key=True)  # of the run that asked
+    asked_at: Mapped[datetime]
+    answer_by: Mapped[datetime]
+    reasons: Mapped[list[Any]]  # why it asked, a sentence each
+    actions: Mapped[dict[str, Any]]  # how many of each kind
+    answer: Mapped[str | None] = mapped_column(String(20), index=True)  # of `core.approval.Answer`; empty: none yet
+    kinds: Mapped[list[Any]]  # those that were approved
+    answered_by: Mapped[str | None]
+    words: Mapped[str | None]
+    answered_at: Mapped[datetime | None]
+    applied_by_run: Mapped[str | None] = mapped_column(String(40))
 
 
 class AlertRow(Base):

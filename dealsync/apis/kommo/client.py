@@ -234,6 +234,22 @@ class Kommo:
                 found |= {task_id for task_id, is_completed in page if task_id in ids and not is_completed}
         return found
 
+    async def notes_by_id(self, note_ids: Iterable[int]) -> dict[int, Written]:
+        """Return those of these notes of deals that are there."""
+        wanted, found = sorted(set(note_ids)), dict[int, Written]()
+        for ids in batches(wanted, KOMMO_IDS_PER_FILTER):
+            async for page in self._pages("/leads/notes", "notes", {"filter[id][]": list(ids)}, normalise.note):
+                found |= {note.id: note for note in page if note.id in ids}
+        return found
+
+    async def tasks_by_id(self, task_ids: Iterable[int]) -> dict[int, tuple[Written, bool]]:
+        """Return those of these tasks that are there, each with whether it is ticked off."""
+        wanted, found = sorted(set(task_ids)), dict[int, tuple[Written, bool]]()
+        for ids in batches(wanted, KOMMO_IDS_PER_FILTER):
+            async for page in self._pages("/tasks", "tasks", {"filter[id][]": list(ids)}, normalise.task_as_it_is):
+                found |= {task.id: (task, is_done) for task, is_done in page if task.id in ids}
+        return found
+
     async def newest_tasks(self, *, since: datetime) -> list[Written]:
         """Return every task created or changed at or after `since`, and perhaps older ones."""
         params = {"order[id]": "desc", **_window(since)}
@@ -289,6 +305,10 @@ class Kommo:
     async def create_notes(self, items: Items) -> dict[str, int]:
         """POST notes on deals; return note ids by request_id."""
         return dict(await self._write("POST", "/leads/notes", "notes", items, normalise.created))
+
+    async def update_notes(self, items: Items) -> dict[int, datetime]:
+        """PATCH notes of deals; return the time of each change by note id. Raises as `update_deals`."""
+        return dict(await self._write("PATCH", "/leads/notes", "notes", items, normalise.changed))
 
     async def create_tasks(self, items: Items) -> dict[str, int]:
         """POST tasks; return task ids by request_id."""

@@ -414,6 +414,11 @@ def task_state(data: object) -> tuple[int, bool]:
     return wire.id, wire.is_completed
 
 
+def task_as_it_is(data: object) -> tuple[Written, bool]:
+    """Return a task, and whether it is ticked off."""
+    return task(data), task_state(data)[1]
+
+
 def merge(event: object) -> tuple[int, tuple[int, ...]]:
     """Return the surviving deal of an `entity_merged` event and the deals that it took in; none for other events."""
     wire = parse(_Event, event, named("event", event))

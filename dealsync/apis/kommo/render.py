@@ -11,7 +11,19 @@ from decimal import Decimal
 from typing import Any
 
 from dealsync.core.mapping import FIELDS, TIME_KEYS
-from dealsync.core.plan import ChangeTask, CompleteTask, DealChange, NewCompany, NewContact, NewDeal, Note, Task, merged
+from dealsync.core.plan import (
+    ChangeNote,
+    ChangeTask,
+    CompleteTask,
+    DealChange,
+    NewCompany,
+    NewContact,
+    NewDeal,
+    Note,
+    ReopenTask,
+    Task,
+    merged,
+)
 
 Body = dict[str, Any]
 
@@ -108,8 +120,15 @@ def task(lead_id: int | None, task: Task, request_id: str) -> Body:
     return body
 
 
-def changed_task(task_id: int, change: ChangeTask | CompleteTask) -> Body:
-    """Return one PATCH item that ticks a task off with its result, or gives it a new text and deadline."""
+def changed_note(note_id: int, lead_id: int, change: ChangeNote) -> Body:
+    """Return one PATCH item for /leads/notes."""
+    return {"id": note_id, "entity_id": lead_id, "note_type": "common", "params": {"text": change.text}}
+
+
+def changed_task(task_id: int, change: ChangeTask | CompleteTask | ReopenTask) -> Body:
+    """Return one PATCH item that ticks a task off with its result, opens it again, or gives it a new text."""
+    if isinstance(change, ReopenTask):
+        return {"id": task_id, "is_completed": False, "request_id": str(task_id)}
     if isinstance(change, CompleteTask):
         return {"id": task_id, "is_completed": True, "result": {"text": change.result}, "request_id": str(task_id)}
     due = int(change.due_at.timestamp())
@@ -123,7 +142,10 @@ def ls_fields(group_id: str | None = None) -> list[Body]:
 
 
 def _field_values(fields: Mapping[str, str], field_ids: Mapping[str, int]) -> list[Body]:
-    return [{"field_id": field_ids[key], "values": [{"value": _value(key, fields[key])}]} for key in sorted(fields)]
+    return [
+        {"field_id": field_ids[key], "values": [{"value": _value(key, fields[key])}] if fields[key] else None}
+        for key in sorted(fields)
+    ]
 
 
 def _value(key: str, text: str) -> str | int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dealsync.core.cases import Case, Outcome, alarm, flag, note, task
+from dealsync.core.cases import Case, Outcome, alarm, flag, note, refuse, task
 from dealsync.core.facts import Fact
 from dealsync.core.models import Order, minor_digits
 
@@ -35,7 +35,9 @@ def fraud_task(case: Case) -> list[Outcome]:
 
 
 def flag_lost(case: Case) -> list[Outcome]:
-    """Paid but marked lost: a person decides, unless the policy reopens such deals."""
+    """Paid but marked lost: a person decides, unless the policy reopens such deals, or that was decided already."""
+    if case.deal.lead_id in case.ground.taken_back:
+        return refuse(case, "taken_back", "a person took back what dealsync had done to this deal", "status_id")
     return [] if case.policy.reopen_lost else alarm(case, "flag:paid-lost", "paid but marked lost")
 
 

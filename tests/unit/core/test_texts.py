@@ -32,7 +32,7 @@ def values() -> dict[str, object]:
         "expires": NOW + timedelta(days=14), "words": "422 The variant is a draft",
         "url": "https://acme.lemonsqueezy.com/checkout/custom/17?signature=5",
         "email": "ann@", "quantity": "many", "store_currency": "EUR", "account_currency": "USD", "lead_id": 31,
-        "name": "Ann Example", "company": "Acme",
+        "name": "Ann Example", "company": "Acme", "text": "Paid: $490.00.", "run": "20261128-120000-7f3a9c",
     }  # fmt: skip
     return {**order_values(sold), **subscription_values(kept), **more} | {"amount": invoice_values(invoice())["amount"]}
 
