@@ -47,6 +47,13 @@ def conditions(settings: Settings, store: Store, now: datetime) -> Iterator[Cond
             f"Run {stuck.run_id} of {stuck.job} stopped moving and lost its lock. Others go on; restart the process "
             "that runs it",
         )
+    if (asked := store.approvals.waiting(now)) is not None:
+        counts = ", ".join(f"{count} {kind}" for kind, count in asked.actions.items())
+        yield Condition(
+            "approval",
+            f"Run {asked.run_id} waits for a person's yes to {counts}, because {'; '.join(asked.reasons)}. Open the "
+            f"paused run in the Prefect UI before {asked.answer_by:%Y-%m-%d %H:%M} UTC",
+        )
     if section.reconcile_hours and (late := _late(store, now, timedelta(hours=section.reconcile_hours))):
         yield Condition("late-run", late)
 

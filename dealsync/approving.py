@@ -104,6 +104,7 @@ def ask(run: Run, verdict: Verdict) -> Question | None:
     """Write down that a person is asked about what is held; None when another question waits for its answer."""
     if not verdict.held:
         return None
+    run.held = len(verdict.held)
     now = utc_now()
     if (other := run.store.approvals.waiting(now)) is not None:
         run.remarks.append(

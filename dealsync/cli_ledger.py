@@ -12,6 +12,7 @@ from dealsync.core.states import State
 from dealsync.errors import ConfigError, UnknownEntry
 
 if TYPE_CHECKING:
+    from dealsync.ledger.approvals import Approval
     from dealsync.ledger.entries import ChosenEntries, Entries, EntryItem
 
 app = typer.Typer(name="ledger", help="List what dealsync did, give up what it cannot do, or let it try again.")
@@ -54,20 +55,54 @@ def show(key: Annotated[str, typer.Argument(help="Key of the action.")], as_json
 
 
 @app.command()
-def retry(keys: Keys = None, failed: Failed = False, about: About = "", as_json: Json = False) -> None:
+def approvals(
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the latest first.")] = 50, as_json: Json = False
+) -> None:
+    """List what people were asked to approve, what they answered, and what came of it."""
+    from dealsync.settings import build_store, load_environment
+
+    found = build_store(load_environment()).approvals.listed(limit=limit)
+    if as_json:
+        _print_json({"approvals": [as_json_approval(one) for one in found]})
+        return
+    from dealsync.terminal import print_approvals
+
+    print_approvals(found)
+
+
+def as_json_approval(one: Approval) -> dict[str, Any]:
+    """Return a question and its answer as plain values; the names are part of the interface."""
+    return {
+        "run": one.run_id,
+        "reasons": list(one.reasons),
+        "actions": dict(one.actions),
+        "answer": one.answer.value if one.answer else None,
+        "kinds": list(one.kinds),
+        "answered_by": one.answered_by,
+        "words": one.words,
+        "applied_by_run": one.applied_by_run,
+        **{
+            name: at.isoformat() if (at := getattr(one, name)) else None
+            for name in ("asked_at", "answer_by", "answered_at")
+        },
+    }
+
+
+@app.command()
+def retry(keys: Keys = None, failed: Failed = False, about: About = "", run: Run = "", as_json: Json = False) -> None:
     """Let the next runs do what failed, or what was given up; they do so only if it is still due."""
     from dealsync.ledger.runs import utc_now
 
-    entries, chosen = _entries(), _wanted(keys, about, failed=failed)
+    entries, chosen = _entries(), _wanted(keys, about, run, failed=failed)
     _tell(entries.retry(chosen, utc_now()), "to be done by the next run, if it is still due", as_json=as_json)
 
 
 @app.command()
-def dismiss(keys: Keys = None, failed: Failed = False, about: About = "", as_json: Json = False) -> None:
+def dismiss(keys: Keys = None, failed: Failed = False, about: About = "", run: Run = "", as_json: Json = False) -> None:
     """Give up what failed: no run tries it again, until somebody says `retry`."""
     from dealsync.ledger.runs import utc_now
 
-    entries, chosen = _entries(), _wanted(keys, about, failed=failed)
+    entries, chosen = _entries(), _wanted(keys, about, run, failed=failed)
     _tell(entries.dismiss(chosen, utc_now()), "given up", as_json=as_json)
 
 
@@ -97,13 +132,13 @@ def _entries() -> Entries:
     return build_store(load_environment()).entries
 
 
-def _wanted(keys: Sequence[str] | None, about: str, *, failed: bool) -> ChosenEntries:
+def _wanted(keys: Sequence[str] | None, about: str, run: str, *, failed: bool) -> ChosenEntries:
     """The actions that a person means; each that is named must be there."""
-    if not (keys or about or failed):
-        raise ConfigError("Say which actions: their keys, --failed or --about")
+    if not (keys or about or run or failed):
+        raise ConfigError("Say which actions: their keys, --failed, --about or --run")
     for key in keys or ():
         _entries().find(key)
-    return _chosen(keys or (), [State.FAILED] if failed else None, about, "")
+    return _chosen(keys or (), [State.FAILED] if failed else None, about, run)
 
 
 def _chosen(keys: Sequence[str], states: Sequence[State] | None, about: str, run_id: str) -> ChosenEntries:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,15 +95,22 @@ class LocalPrefect:
 
     def run_deployment(self, name: str, parameters: Mapping[str, Any], *, timeout_s: float = 90) -> FlowRun:
         """Trigger a deployment as the UI does, wait for its end, and return it. Raises DemoError."""
+        return self.wait_for(self.start_deployment(name, parameters), FINAL_STATES, timeout_s=timeout_s)
+
+    def start_deployment(self, name: str, parameters: Mapping[str, Any]) -> str:
+        """Trigger a deployment as the UI does; return the id of its run. Raises DemoError."""
         deployment = self.deployment(name)
         if deployment is None:
             raise DemoError(f"Prefect has no deployment {name}")
         wanted = {"parameters": dict(parameters), "idempotency_key": uuid.uuid4().hex}
-        run_id = self._ask("POST", f"/deployments/{deployment['id']}/create_flow_run", wanted)["id"]
+        return str(self._ask("POST", f"/deployments/{deployment['id']}/create_flow_run", wanted)["id"])
+
+    def wait_for(self, run_id: str, states: Collection[str] = FINAL_STATES, *, timeout_s: float = 90) -> FlowRun:
+        """Return a flow run once its state is of one of these types. Raises DemoError."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             run = self._ask("GET", f"/flow_runs/{run_id}")
-            if run["state_type"] in FINAL_STATES:
+            if run["state_type"] in states:
                 return _flow_run(run)
             time.sleep(0.2)
         raise DemoError(f"Flow run {run_id} did not end within {timeout_s:.0f} s. Its log:\n{self._tail('serve')}")

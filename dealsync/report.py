@@ -64,6 +64,7 @@ class Report:
     notices: tuple[str, ...] = ()
     kommo_url: str = ""
     first_seen: Mapping[str, datetime] = field(default_factory=dict)  # drifts and refusals of the plan, by key
+    held: int = 0  # changes that are not part of the plan: they wait for a person's approval
 
     def state_of(self, action: Action) -> str:
         """Return where an action stands after the run."""
@@ -88,6 +89,8 @@ class Report:
         parts = [f"{count} {KIND_WORDS[kind]}" for kind, count in self.counts().items()] or ["nothing to do"]
         if self.plan.reviews:
             parts.append(f"{len(self.plan.reviews)} waiting for a person")
+        if self.held:
+            parts.append(f"{self.held} waiting for approval")
         if self.troubled:
             parts.append(f"{len(self.troubled)} not done")
         return ("Done: " if self.applied else "To do: ") + ", ".join(parts)
@@ -302,6 +305,7 @@ def make_report(run: Run, plan: Plan, outcomes: Sequence[Outcome] | None = None)
         notices=tuple(run.remarks),
         kommo_url=run.settings.environment.kommo_url,
         first_seen=run.first_seen,
+        held=run.held,
     )
     figures = {
         "headline": report.headline(),

@@ -54,6 +54,7 @@ class Run:
         self.companies_sought: set[str] = set()
         self.first_seen: dict[str, datetime] = {}  # drifts and refusals of the plan, by key
         self.entries_read: set[int] = set()  # deals whose coming into their status was looked up
+        self.held = 0  # changes that wait for a person's approval
         self.lists_read = False  # of deals and contacts, as far as they had changed
 
     def anew(self) -> Run:

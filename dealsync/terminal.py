@@ -11,10 +11,12 @@ from rich.padding import Padding
 from rich.table import Table
 
 from dealsync.addresses import deal_url, order_url
+from dealsync.core.approval import Answer
 from dealsync.core.inbox import InboxItem, InboxState
 from dealsync.core.states import State
 from dealsync.drained import Drained
 from dealsync.issued import WORDS, Issued
+from dealsync.ledger.approvals import Approval
 from dealsync.ledger.entries import EntryItem
 from dealsync.ledger.reviews import ReviewItem, ReviewState
 from dealsync.report import DRIFT_WORDS, Report
@@ -104,6 +106,27 @@ def print_entries(items: Sequence[EntryItem], counts: Mapping[str, int]) -> None
         _print_indented(console, 2, f"{deal}{item.reason}")
         if item.error and item.state is not State.APPLIED:
             _print_indented(console, 2, f"{item.error} (attempt {item.attempts})")
+
+
+def print_approvals(found: Sequence[Approval]) -> None:
+    """Print questions and answers, one below the other."""
+    console = Console(highlight=False)
+    if not found:
+        console.print("Nobody was asked to approve anything.")
+    for one in found:
+        counts = ", ".join(f"{count} {kind}" for kind, count in one.actions.items())
+        console.print(f"{one.asked_at:%Y-%m-%d %H:%M:%S}  run {one.run_id}: {counts}", soft_wrap=True)
+        _print_indented(console, 2, f"asked because {'; '.join(one.reasons)}")
+        _print_indented(console, 2, _answer_words(one))
+
+
+def _answer_words(one: Approval) -> str:
+    if one.answer is None:
+        return f"waits for an answer until {one.answer_by:%Y-%m-%d %H:%M} UTC"
+    if one.answer is Answer.UNANSWERED:
+        return "nobody answered in time"
+    what = {Answer.ALL: "approved", Answer.SOME: f"approved in part ({', '.join(one.kinds)})"}
+    return f"{what.get(one.answer, 'rejected')} by {one.answered_by}" + (f": {one.words}" if one.words else "")
 
 
 def with_progress(work: Callable[[Callable[[str], None]], Coroutine[None, None, Value]]) -> Value:

@@ -13,6 +13,7 @@ WELL_AGAIN: Mapping[str, str] = {
     "parked-writes": "No write waits for a person any more.",
     "parked-events": "No webhook waits for a person any more.",
     "stuck-run": "A run of the same job went through.",
+    "approval": "No plan waits for approval any more.",
     "late-run": "A run of reconcile went through.",
 }
 """What is said when a condition has ended, by its name; the names are part of the interface."""

@@ -48,7 +48,8 @@ class Caution:
 def weigh(plan: Plan, caution: Caution) -> Verdict:
     """Return which actions wait for a person. What belongs to one sale or deal goes or waits as a whole."""
     if caution.max_changes is not None and plan.deals_touched > caution.max_changes:
-        reason = f"it touches {plan.deals_touched} deals, more than max_changes = {caution.max_changes}"
+        deals = f"{plan.deals_touched} deal{'s' * (plan.deals_touched != 1)}"
+        reason = f"it touches {deals}, more than max_changes = {caution.max_changes}"
         return Verdict((), plan.actions, (reason,))
     reasons, kinds = list[str](), set[Kind]()
     for words, found in _asked_about(plan.actions, caution):
