@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dealsync.core import planner
-from dealsync.core.approval import Caution, weigh
+from dealsync.core.approval import Caution, still_due, weigh
 from dealsync.core.focus import Focus
-from dealsync.core.plan import Action, Plan
+from dealsync.core.plan import Action, Kind, Plan
 from dealsync.core.tables import Tables
 from dealsync.ledger.runs import utc_now
 from dealsync.poll import (
@@ -32,8 +32,21 @@ async def make_plan(run: Run, focus: Focus | None = None) -> Plan:
     plan = _plan(run, focus)
     while await _read_what_is_missing(run, plan):
         plan = _plan(run, focus)
+    plan = _without_what_was_given_up(run, plan)
     run.first_seen = run.store.findings.keep(plan, run.started_at, whole=focus is None)
     return plan if focus is None else _without_what_needs_a_person(run, plan)
+
+
+def _without_what_was_given_up(run: Run, plan: Plan) -> Plan:
+    """LS fields that a person has given up stay so until the payment says something else of them.
+
+    Their keys tell the times of the payment's objects, so the same values can be due under another key.
+    """
+    if not any(action.kind is Kind.FIELDS for action in plan.actions):
+        return plan
+    given_up = still_due(run.store.journal.given_up(Kind.FIELDS), plan.actions)
+    keys = {action.key for action in given_up.values()}
+    return plan.only(action for action in plan.actions if action.key not in keys)
 
 
 def _without_what_needs_a_person(run: Run, plan: Plan) -> Plan:

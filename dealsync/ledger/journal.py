@@ -17,7 +17,7 @@ from sqlalchemy import false as sql_false
 
 from dealsync.core.models import Link
 from dealsync.core.plan import Action, DealChange, Doubt, Kind, Outcome, Plan, Unfinished
-from dealsync.core.states import AGAIN, IN_DOUBT, STEP_TO, Step, sources, target
+from dealsync.core.states import AGAIN, IN_DOUBT, STEP_TO, State, Step, sources, target
 from dealsync.core.tables import LEDGER_COLUMNS, LINK_COLUMNS
 from dealsync.errors import RunInProgress
 from dealsync.ledger.frames import stored
@@ -116,6 +116,13 @@ class Journal:
         sent = (LedgerEntry.idempotency_key == key, LedgerEntry.sent_at.is_not(None))
         with self._engine.begin() as db:
             return bool(db.execute(update(LedgerEntry).where(*sent).values(is_refused=True, error=words)).rowcount)
+
+    def given_up(self, kind: Kind) -> list[Action]:
+        """Return the actions of a kind that a person has dismissed."""
+        query = select(LedgerEntry.action, LedgerEntry.lead_id)
+        query = query.where(LedgerEntry.state == State.DISMISSED.value, LedgerEntry.kind == kind.value)
+        with self._engine.connect() as db:
+            return [_ACTION.validate_python({**row.action, "lead_id": row.lead_id}) for row in db.execute(query)]
 
     def doubts(self) -> list[Doubt]:
         """Return the actions that were sent and whose answer is not known, oldest first."""

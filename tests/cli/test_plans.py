@@ -233,3 +233,19 @@ def test_undo__names_the_runs_there_are_when_it_knows_none_of_that_name(accounts
     run_id = accounts.run().run_id
     with pytest.raises(UnknownRun, match=run_id):
         dealsync("undo", "nothing")
+
+
+def test_ledger__fields_that_a_person_gave_up_are_not_planned_under_another_key(
+    accounts: Accounts, hooks: Hooks
+) -> None:
+    lead_id, _ = paid_deal(hooks)
+    accounts.inject("PATCH", "/leads", how="answer", status=400)
+    accounts.run()
+    keys = [e["key"] for e in dealsync("ledger", "list", "--state", "failed")["entries"] if e["kind"] == "fields"]
+    dealsync("ledger", "dismiss", *keys)
+    accounts.control("clock", advance_s=3600)
+    accounts.run(deep=True)
+    assert (accounts.lead(lead_id)["status_id"], accounts.fields(lead_id)) == (WON, {})
+    dealsync("ledger", "retry", *keys)
+    accounts.run(deep=True)
+    assert "LS order id" in accounts.fields(lead_id)
