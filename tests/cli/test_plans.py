@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from dealsync.cli import app
 from dealsync.errors import ConfigError, DealsyncError, PlanOutdated, PlanTampered, UnknownRun
-from tests.accounts import INVOICE_SENT, LOST, NEW, WON, Accounts
+from tests.accounts import INVOICE_SENT, LOST, NEW, QUALIFIED, WON, Accounts
 from tests.webhooks import Hooks
 
 ANN = {"name": "Ann Example", "email": "ann@example.com"}
@@ -38,13 +38,12 @@ def paid_deal(hooks: Hooks, **deal: Any) -> tuple[int, str]:
 def state_of(accounts: Accounts) -> dict[str, Any]:
     """Return what people see of all deals and tasks, times aside."""
     kommo = accounts.kommo()
-    deals = {
-        lead["id"]: (
-            lead["status_id"], lead["pipeline_id"], lead["price"], accounts.fields(lead["id"]),
-            sorted(tag["name"] for tag in lead["_embedded"]["tags"]),
-        )
-        for lead in kommo["leads"]
-    }  # fmt: skip
+    names = {field["id"]: field["name"] for field in kommo["custom_fields"]["leads"]}
+    deals = {}
+    for lead in kommo["leads"]:
+        fields = {names[v["field_id"]]: v["values"][0]["value"] for v in lead["custom_fields_values"] or []}
+        tags = sorted(tag["name"] for tag in lead["_embedded"]["tags"])
+        deals[lead["id"]] = (lead["status_id"], lead["pipeline_id"], lead["price"], fields, tags)
     open_tasks = sorted(task["text"] for task in kommo["tasks"] if not task["is_completed"])
     return {"deals": deals, "tasks": open_tasks}
 
@@ -249,3 +248,37 @@ def test_ledger__fields_that_a_person_gave_up_are_not_planned_under_another_key(
     dealsync("ledger", "retry", *keys)
     accounts.run(deep=True)
     assert "LS order id" in accounts.fields(lead_id)
+
+
+def test_undo__of_a_whole_run_equals_the_start_except_for_what_people_touched(seeded: Accounts) -> None:
+    before = state_of(seeded)
+    report = seeded.run()
+    made = {o.lead_id for o in report.outcomes.values() if o.lead_id} - set(before["deals"])
+    now = state_of(seeded)["deals"]
+    changed = [lead_id for lead_id, deal in before["deals"].items() if now[lead_id] != deal]
+    assert (len(changed) > 20, len(made) > 3) == (True, True)
+    moved = next(i for i in changed if now[i][0] != before["deals"][i][0] != QUALIFIED)
+    priced, kept = next(i for i in changed if i != moved), min(made)
+    seeded.control(f"leads/{moved}/move", status_id=QUALIFIED, user_id=502)
+    seeded.control(f"leads/{priced}/edit", price=777)
+    seeded.control(f"leads/{kept}/edit", price=778)
+    touched = state_of(seeded)["deals"]
+    undone = dealsync("undo", report.run_id)
+    after = state_of(seeded)
+    for lead_id, deal in before["deals"].items():
+        status, pipeline, price, *rest = deal
+        if lead_id == moved:
+            status = QUALIFIED
+        if lead_id == priced:
+            price = 777
+        assert after["deals"][lead_id] == (status, pipeline, price, *rest), lead_id
+    for lead_id in made:
+        assert after["deals"][lead_id][0] == (WON if lead_id == kept else LOST)
+    assert after["deals"][kept] == touched[kept]
+    assert after["tasks"] == before["tasks"]
+    told = {(r["lead_id"], r["reason"]) for r in undone["refusals"] if r["rule"] == "changed_since"}
+    assert told == {
+        (moved, "a person changed the status since"),
+        (kept, "the run had made the deal, and people have worked on it since"),
+    }
+    assert seeded.run(deep=True).plan.actions == ()
