@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TypeVar
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from dealsync.addresses import deal_url, order_url
+from dealsync.core.checkup import Checked, Status
 from dealsync.core.inbox import InboxItem, InboxState
 from dealsync.core.states import State
 from dealsync.drained import Drained
@@ -21,6 +24,7 @@ from dealsync.report import DRIFT_WORDS, Report
 from dealsync.reviewing import decision_words
 
 Value = TypeVar("Value")
+STYLES = {Status.OK: "", Status.WARNING: "yellow", Status.FAILED: "red", Status.SKIPPED: "dim"}
 ROWS = 30
 """Actions shown; `--json` shows them all."""
 
@@ -104,6 +108,26 @@ def print_entries(items: Sequence[EntryItem], counts: Mapping[str, int]) -> None
         _print_indented(console, 2, f"{deal}{item.reason}")
         if item.error and item.state is not State.APPLIED:
             _print_indented(console, 2, f"{item.error} (attempt {item.attempts})")
+
+
+def print_check(one: Checked) -> None:
+    """Print a check in a line, with what was found; and the way out where it did not go well."""
+    console = Console(highlight=False)
+    kind, verdict = one.kind, one.verdict
+    line = f"{kind.code} {verdict.status.value:<8}{kind.name}"
+    if verdict.status in (Status.OK, Status.SKIPPED):
+        console.print(Text(f"{line}: {verdict.words}", STYLES[verdict.status]))
+        return
+    console.print(Text(line, STYLES[verdict.status]))
+    _print_indented(console, 6, verdict.words)
+    _print_indented(console, 6, f"-> {kind.way_out}")
+
+
+def print_checkup(found: Sequence[Checked]) -> None:
+    """Print how many checks ended in which way."""
+    counts = Counter(one.verdict.status for one in found)
+    told = ", ".join(f"{counts[status]} {status.value}" for status in Status if counts[status])
+    Console(highlight=False).print(Text(told, "bold"))
 
 
 def with_progress(work: Callable[[Callable[[str], None]], Coroutine[None, None, Value]]) -> Value:

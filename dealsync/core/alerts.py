@@ -8,12 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+MENDED_BY_US = ("paid_not_won", "paid_no_deal", "refunded_still_won", "subscription_no_deal")
+"""The classes of what is out of step that dealsync puts right. About the others people have tasks: a deal that waits for
+its payment for two days is no alarm."""
 WELL_AGAIN: Mapping[str, str] = {
     "ban": "Requests are sent again.",
     "parked-writes": "No write waits for a person any more.",
     "parked-events": "No webhook waits for a person any more.",
     "stuck-run": "A run of the same job went through.",
     "late-run": "A run of reconcile went through.",
+    "old-drift": "Nothing has been out of step for long any more.",
+    "silent-receiver": "Webhooks come in again.",
+    "expiring-token": "Kommo's token lasts long enough again.",
 }
 """What is said when a condition has ended, by its name; the names are part of the interface."""
 
