@@ -112,15 +112,15 @@ def print_entries(items: Sequence[EntryItem], counts: Mapping[str, int]) -> None
 
 def print_check(one: Checked) -> None:
     """Print a check in a line, with what was found; and the way out where it did not go well."""
-    console = Console(highlight=False)
     kind, verdict = one.kind, one.verdict
-    line = f"{kind.code} {verdict.status.value:<8}{kind.name}"
-    if verdict.status in (Status.OK, Status.SKIPPED):
-        console.print(Text(f"{line}: {verdict.words}", STYLES[verdict.status]))
-        return
-    console.print(Text(line, STYLES[verdict.status]))
-    _print_indented(console, 6, verdict.words)
-    _print_indented(console, 6, f"-> {kind.way_out}")
+    words = f"{kind.name}: {verdict.words}"
+    if verdict.status in (Status.WARNING, Status.FAILED):
+        words = f"{words}\n-> {kind.way_out}"
+    style, row = STYLES[verdict.status], Table.grid(padding=(0, 1))
+    for width in (len(kind.code), len(Status.WARNING), None):
+        row.add_column(width=width, overflow="fold")
+    row.add_row(Text(kind.code, style), Text(verdict.status.value, style), Text(words, style))
+    Console(highlight=False).print(row)
 
 
 def print_checkup(found: Sequence[Checked]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from dealsync.access import kommo_access_ends_at, stored_tokens
+from dealsync.access import kommo_access_ends_at
 from dealsync.apis.kommo.normalise import Account, Hook
 from dealsync.checks.context import Context
 from dealsync.checks.rates import rate
 from dealsync.checks.verdicts import Check, Skip, failed, ok, warning
 from dealsync.core.checkup import Verdict
+from dealsync.core.tokens import jwt_ends_at
 from dealsync.errors import Unauthorized
 from dealsync.registering import KOMMO_EVENTS, KOMMO_PATH
 
@@ -22,21 +23,23 @@ async def token(context: Context) -> Verdict:
 
 async def lasting(context: Context) -> Verdict:
     """Read when the token ends, from itself or from what is stored of it."""
-    environment, now = context.environment, context.clock()
-    is_pair = environment.kommo_token is None
-    if is_pair and not context.is_migrated:
+    given, now = context.environment.kommo_token, context.clock()
+    if given is None and not context.is_migrated:
         raise Skip("needs DS302")
-    if is_pair and ((stored := stored_tokens(environment, context.shared.limits)) is None or stored.pair is None):
-        return failed("there are no tokens yet: dealsync init exchanges KOMMO_AUTH_CODE")
-    ends_at = kommo_access_ends_at(environment, context.shared.limits, now)
+    if given is None:
+        ends_at = kommo_access_ends_at(context.environment, context.store.limits, now)
+    else:
+        ends_at = jwt_ends_at(given.get_secret_value())
     if ends_at is None:
+        if given is None:
+            return failed("there are no tokens yet: dealsync init exchanges KOMMO_AUTH_CODE")
         return ok("it does not say when it ends")
     when = f"{ends_at:%Y-%m-%d %H:%M} UTC"
     if ends_at <= now:
         return failed(f"it ended at {when}")
     if ends_at - now < timedelta(days=context.alerts.token_days):
         return warning(f"it ends at {when}")
-    return ok(f"until {when}, if no run renews it" if is_pair else f"until {when}")
+    return ok(f"until {when}, if no run renews it before" if given is None else f"until {when}")
 
 
 async def limit(context: Context) -> Verdict:

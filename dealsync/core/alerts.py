@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 MENDED_BY_US = ("paid_not_won", "paid_no_deal", "refunded_still_won", "subscription_no_deal")
-"""The classes of what is out of step that dealsync puts right. About the others people have tasks: a deal that waits for
-its payment for two days is no alarm."""
+"""The classes of what is out of step that dealsync puts right. About the others people have tasks: a deal may wait
+for its payment for days without being an alarm."""
 WELL_AGAIN: Mapping[str, str] = {
     "ban": "Requests are sent again.",
     "parked-writes": "No write waits for a person any more.",

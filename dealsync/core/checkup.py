@@ -107,7 +107,7 @@ LEMON_SQUEEZY = (
     ),
     CheckKind(
         "DS105",
-        "each store has our webhook once",
+        "each store has one webhook to us",
         "Without it payments are seen within the hour only, and without the id of their deal; of two webhooks to the "
         "same "
         "address one is in vain.",
@@ -116,7 +116,7 @@ LEMON_SQUEEZY = (
     ),
     CheckKind(
         "DS106",
-        "our webhook tells of all events",
+        "Lemon Squeezy tells of all events",
         "What it does not tell of (refunds, renewals, cancellations) is seen by the next poll only.",
         "`dealsync init --receiver-url URL` sets the events again.",
         needs=("DS105",),
@@ -134,7 +134,7 @@ LEMON_SQUEEZY = (
     ),
     CheckKind(
         "DS108",
-        "nothing holds requests back",
+        "Lemon Squeezy holds nothing back",
         "Lemon Squeezy had more requests than it likes; all processes wait, or go at half the rate for a minute.",
         "Wait. If it comes again, look for other tools with the same key, or lower LEMON_SQUEEZY_REQUESTS_PER_MINUTE. "
         "After a ban: ask its support, then `dealsync unblock`.",
@@ -163,7 +163,7 @@ KOMMO = (
     ),
     CheckKind(
         "DS203",
-        "nothing holds requests back",
+        "Kommo holds nothing back",
         "Kommo had more requests from this address than it likes: all processes wait, go at half the rate for a "
         "minute, or "
         "are banned and silent.",
@@ -200,21 +200,21 @@ KOMMO = (
     ),
     CheckKind(
         "DS207",
-        "Kommo has our webhook once",
+        "Kommo has one webhook to us",
         "Without it moved deals are seen by polls only, within five minutes.",
         "`dealsync init --receiver-url URL` makes it; delete one with another token in Kommo's settings.",
         needs=("DS206", "DS502"),
     ),
     CheckKind(
         "DS208",
-        "our webhook tells of all events",
+        "Kommo tells of all events",
         "What it does not tell of is seen by the next poll only.",
         "`dealsync init --receiver-url URL` sets the events again.",
         needs=("DS207",),
     ),
     CheckKind(
         "DS209",
-        "our webhook is switched on",
+        "Kommo's webhook is switched on",
         "Kommo switches a webhook off that failed more than 100 times in two hours.",
         "See that the receiver is reached (DS505), then switch it on in Kommo's settings.",
         needs=("DS207",),
@@ -364,8 +364,8 @@ PREFECT = (
     ),
     CheckKind(
         "DS407",
-        "the last run went through",
-        "The last run of `reconcile` failed or crashed, or a run is late.",
+        "the last flow runs went through",
+        "The last run of a scheduled deployment failed or crashed, or a run is late.",
         "Look at the run in Prefect's UI; its last line says what happened.",
         needs=("DS404", "DS405"),
     ),
