@@ -82,10 +82,7 @@ def _old_drift(store: Store, now: datetime, hours: float) -> str | None:
     if not lasting:
         return None
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(one.kind for one in lasting).items()))
-    return (
-        f"Out of step for more than {hours:g} hours: {kinds}, the first is {lasting[0].source}. See: dealsync plan, "
-        "and dealsync reviews"
-    )
+    return f"Out of step for more than {hours:g} hours: {kinds}, the first is {lasting[0].source}. See: dealsync plan"
 
 
 def _silence(settings: Settings, store: Store, now: datetime, patience: timedelta) -> str | None:

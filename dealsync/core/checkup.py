@@ -460,7 +460,8 @@ OURSELVES = (
         "DS512",
         "nothing is out of step for long",
         "Payments or refunds have not reached their deals for longer than `alerts.drift_hours`.",
-        "`dealsync plan` says what would be done; `dealsync reviews` what a person must decide.",
+        "`dealsync plan` says what would be done, and what stands in the way; `dealsync ledger list --state failed` "
+        "what failed.",
         needs=("DS302", "DS502"),
         offline=True,
     ),
