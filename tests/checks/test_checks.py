@@ -435,8 +435,8 @@ def address_of_alerts_is_none(world: World) -> None:
 
 def slow_down(world: World, api: str, origin: str) -> None:
     with world.store() as store:
-        limits = {"database": store.limits.database, "machine": store.limits.machine}
-        slots: Any = SharedSlots(limit_name(api, origin), 6, **limits)
+        limits = store.limits
+        slots: Any = SharedSlots(limit_name(api, origin), 6, database=limits.database, machine=limits.machine)
         for row in slots._rows():
             row.slow_down()
 

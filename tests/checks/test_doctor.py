@@ -19,6 +19,7 @@ from dealsync.ledger.tables import TokenRow
 from dealsync.settings import load_environment
 from tests.checks.test_checks import ban, key_is_revoked, schema_is_older, slow_down, state_folder_cannot_be_used
 from tests.checks.world import World
+from tests.webhooks import NOWHERE
 
 OFFLINE = {kind.code for kind in CATALOGUE if kind.offline}
 
@@ -108,12 +109,9 @@ def test_doctor__goes_on_at_half_the_rate(world: World) -> None:
 
 
 def test_doctor__asks_the_receiver_where_it_is_told_to(world: World) -> None:
-    asked: list[str] = []
-    usual = world.web
-    world.web = lambda base, auth: (asked.append(base), usual(base, auth))[1]  # type: ignore[method-assign]
     world.look(url="https://deals.example.com/")
-    assert "https://deals.example.com" in asked
-    assert "http://127.0.0.1:9" not in asked
+    assert "https://deals.example.com" in world.asked
+    assert NOWHERE not in world.asked
 
 
 def test_doctor__renews_no_tokens_and_says_how_long_they_last(world: World) -> None:

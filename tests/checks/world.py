@@ -58,7 +58,8 @@ class World:
     receiver: Starlette
     prefect: PlayedPrefect = field(default_factory=PlayedPrefect)
     clock: Callable[[], datetime] = utc_now
-    broken: dict[str, int] = field(default_factory=dict)  # status that a path of the receiver answers
+    broken: dict[str, int] = field(default_factory=dict)  # status that a path of Prefect or the receiver answers
+    asked: set[str] = field(default_factory=set)  # base addresses of whatever was asked besides the two APIs
 
     # --- looking ---------------------------------------------------------------------------------------------
 
@@ -80,6 +81,8 @@ class World:
 
     def web(self, base_url: str, auth: httpx.Auth | None) -> httpx.AsyncClient:
         """Lead to the played Prefect and to the receiver."""
+
+        self.asked.add(base_url)
 
         async def answer(request: httpx.Request) -> httpx.Response:
             if status := self.broken.get(request.url.path, self.broken.get("*")):
