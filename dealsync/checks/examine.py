@@ -55,5 +55,6 @@ async def _look(context: Context, kind: CheckKind) -> Verdict:
         return failed(f"the database failed ({type(error).__name__})")
     except httpx.HTTPStatusError as error:
         return failed(f"HTTP {error.response.status_code}")
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+        # Whoever answers at an address that a person typed may answer anything.
         return failed(f"no usable answer ({type(error).__name__})")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -136,6 +138,16 @@ def token_is_about_to_end(world: World) -> None:
 @breaks("DS203", WARNING)
 def kommo_answered_429(world: World) -> None:
     slow_down(world, "kommo", load_environment().kommo_origin)
+
+
+@breaks("DS203", WARNING)
+def kommo_asks_to_wait_for_a_moment(world: World) -> None:
+    hold(world, "kommo", load_environment().kommo_origin, 30)
+
+
+@breaks("DS203")
+def kommo_asks_to_wait_longer_than_anybody_does(world: World) -> None:
+    hold(world, "kommo", load_environment().kommo_origin, 300)
 
 
 @breaks("DS203")
@@ -288,6 +300,11 @@ def deployment_is_missing(world: World) -> None:
     del world.prefect.deployments["deep-sweep"]
 
 
+@breaks("DS403")
+def somebody_else_answers_for_prefect(world: World) -> None:
+    world.prefect.deployments = {"reconcile": {"detail": "something else"}}
+
+
 @breaks("DS404")
 def deployment_is_paused(world: World) -> None:
     world.prefect.deployments["reconcile"]["paused"] = True
@@ -434,11 +451,21 @@ def address_of_alerts_is_none(world: World) -> None:
 
 
 def slow_down(world: World, api: str, origin: str) -> None:
+    with turns(world, api, origin) as slots:
+        asyncio.run(slots.slow_down())
+
+
+def hold(world: World, api: str, origin: str, wait_s: float) -> None:
+    with turns(world, api, origin) as slots:
+        asyncio.run(slots.hold(wait_s))
+
+
+@contextmanager
+def turns(world: World, api: str, origin: str) -> Iterator[SharedSlots]:
+    """The turns that real processes share."""
     with world.store() as store:
         limits = store.limits
-        slots: Any = SharedSlots(limit_name(api, origin), 6, database=limits.database, machine=limits.machine)
-        for row in slots._rows():
-            row.slow_down()
+        yield SharedSlots(limit_name(api, origin), 6, database=limits.database, machine=limits.machine)
 
 
 def ban(world: World, api: str, origin: str) -> None:
