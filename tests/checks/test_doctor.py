@@ -17,6 +17,7 @@ from dealsync.core.checkup import CATALOGUE, Status
 from dealsync.ledger.runs import utc_now
 from dealsync.ledger.tables import TokenRow
 from dealsync.settings import load_environment
+from tests import postgres
 from tests.checks.test_checks import ban, key_is_revoked, schema_is_older, slow_down, state_folder_cannot_be_used
 from tests.checks.world import World
 from tests.webhooks import NOWHERE
@@ -146,6 +147,29 @@ def keep_pair(world: World, access: str, *, ends_in: timedelta) -> None:
     with world.database() as engine, engine.begin() as db:
         db.execute(text("DELETE FROM tokens"))
         db.execute(insert(TokenRow).values(row))
+
+
+@pytest.mark.skipif(not postgres.is_available(), reason=postgres.MISSING)
+def test_doctor__looks_at_postgresql_likewise(world: World) -> None:
+    world.ls_webhook["last_sent_at"] = None  # what it sent came into the other database
+    with postgres.running() as url:
+        world.set(DEALSYNC_DATABASE_URL=url)
+        assert world.troubles() == {"DS302": Status.FAILED}
+        assert world.troubles() == {"DS302": Status.FAILED}, "it made a schema"
+        with world.database():
+            pass  # opening brings the schema up to date
+        assert world.troubles() == {"DS510": Status.WARNING}
+        slow_down(world, "kommo", load_environment().kommo_origin)
+        assert world.troubles() == {"DS203": Status.WARNING, "DS510": Status.WARNING}
+
+
+def test_doctor__names_a_database_that_does_not_answer_without_its_password(world: World) -> None:
+    world.set(DEALSYNC_DATABASE_URL="postgresql://somebody:pass-word@127.0.0.1:9/deals")
+    found = {one.kind.code: one.verdict for one in world.look()}
+    assert found["DS301"].status is Status.FAILED
+    assert "postgresql 127.0.0.1/deals" in found["DS301"].words
+    assert "pass-word" not in "".join(verdict.words for verdict in found.values())
+    assert found["DS201"].status is Status.OK
 
 
 def test_command__prints_a_line_a_check_and_the_way_out(alone: World) -> None:
