@@ -1,19 +1,28 @@
-"""Looks whether dealsync itself is well, and tells people when that changes. Every run does so at its end."""
+"""Looks whether dealsync itself is well, and tells people when that changes.
+
+Every run does so at its end, the receiver every few minutes, and `dealsync alerts --tell` whenever cron likes: that no
+run comes is told by no run.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from dealsync.core.alerts import Condition, Message, messages
+from dealsync.access import kommo_access_ends_at
+from dealsync.core.alerts import MENDED_BY_US, Condition, Message, messages
+from dealsync.core.evidence import Sender
 from dealsync.core.states import State
 from dealsync.ledger.entries import ChosenEntries
 from dealsync.ledger.runs import APPLYING_JOBS, DONE, utc_now
 from dealsync.settings import Settings, Store
 
+RECEIVER = "receiver"
+"""The name under which the database keeps the receiver's address, and since when it is that."""
 log = logging.getLogger("dealsync.alerts")
 
 
@@ -56,6 +65,59 @@ def conditions(settings: Settings, store: Store, now: datetime) -> Iterator[Cond
         )
     if section.reconcile_hours and (late := _late(store, now, timedelta(hours=section.reconcile_hours))):
         yield Condition("late-run", late)
+    yield from _slow_troubles(settings, store, now)
+
+
+def _slow_troubles(settings: Settings, store: Store, now: datetime) -> Iterator[Condition]:
+    section = settings.config.alerts
+    if section.drift_hours and (old := _old_drift(store, now, section.drift_hours)):
+        yield Condition("old-drift", old)
+    if section.silent_hours and (silent := _silence(settings, store, now, timedelta(hours=section.silent_hours))):
+        yield Condition("silent-receiver", silent)
+    ends_at = kommo_access_ends_at(settings.environment, store.limits, now) if section.token_days else None
+    if ends_at is not None and ends_at - now < timedelta(days=section.token_days):
+        what = "token" if settings.environment.kommo_token else "authorisation code"
+        yield Condition(
+            "expiring-token",
+            f"Access to Kommo {'ended' if ends_at <= now else 'ends'} at {ends_at:%Y-%m-%d %H:%M} UTC. Let an admin "
+            f"make a new {what} in Kommo, and set it",
+        )
+
+
+def _old_drift(store: Store, now: datetime, hours: float) -> str | None:
+    lasting = store.findings.lasting(MENDED_BY_US, now - timedelta(hours=hours))
+    if not lasting:
+        return None
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(one.kind for one in lasting).items()))
+    return f"Out of step for more than {hours:g} hours: {kinds}, the first is {lasting[0].source}. See: dealsync plan"
+
+
+def _silence(settings: Settings, store: Store, now: datetime, patience: timedelta) -> str | None:
+    """Why the receiver seems to be silent: a payment came after the last webhook, and after its address was set."""
+    last = store.inbox.last_from(Sender.LEMON_SQUEEZY)
+    since = _receiver_since(settings, store, now)
+    known = [at for at in (last.received_at if last else None, since) if at is not None]
+    if not known:
+        return None
+    environment = settings.environment
+    stores = {environment.lemon_squeezy_store_id, *settings.config.lemon_squeezy.stores}
+    untold = store.inbox.untold_orders(stores, test_mode=environment.is_test_mode, since=max(known))
+    if not untold or now - untold[0] < patience:
+        return None
+    came = f"the last one came at {last.received_at:%Y-%m-%d %H:%M} UTC" if last else "none ever came"
+    return (
+        f"{len(untold)} orders since {untold[0]:%Y-%m-%d %H:%M} UTC were seen by polls, and no webhook told of them; "
+        f"{came}. See: dealsync doctor"
+    )
+
+
+def _receiver_since(settings: Settings, store: Store, now: datetime) -> datetime | None:
+    """Since when the receiver has its present address, as far as anybody looked; None where it has none."""
+    url = settings.config.receiver.url
+    if not url:
+        return None
+    noted, _, since = (store.runs.bound(RECEIVER) or "").partition(" ")
+    return datetime.fromisoformat(since) if noted == url else now
 
 
 def _late(store: Store, now: datetime, limit: timedelta) -> str | None:
@@ -72,6 +134,8 @@ async def watch(settings: Settings, store: Store) -> tuple[Message, ...]:
     """Tell what has changed since it was told last; return that. Never raises for want of the database or a server."""
     try:
         now = utc_now()
+        if (since := _receiver_since(settings, store, now)) == now:
+            store.runs.rebind(RECEIVER, f"{settings.config.receiver.url} {since.isoformat()}")
         due = messages(conditions(settings, store, now), store.alerts.standing())
         told = [message for message in due if _is_ours(store, message, now)]
     except SQLAlchemyError as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from dealsync import cli_alerts, cli_checkouts, cli_inbox, cli_ledger, cli_plans, cli_reviews
+from dealsync import cli_alerts, cli_checkouts, cli_doctor, cli_inbox, cli_ledger, cli_plans, cli_reviews
 from dealsync.cli_plans import Deep, ExitCode, Since
 from dealsync.errors import ConfigError, DealsyncError
 from dealsync.files import write_private
@@ -40,6 +40,7 @@ app.command()(cli_alerts.alerts)
 app.command()(cli_plans.plan)
 app.command("apply")(cli_plans.apply)
 app.command()(cli_plans.undo)
+app.command()(cli_doctor.doctor)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 MaxChanges = Annotated[
@@ -60,7 +61,7 @@ def main() -> NoReturn:
     except DealsyncError as error:
         if _state.debug:
             raise
-        code = _complain(str(error), error.exit_code)
+        code = _complain(error.line, error.exit_code)
     except typer.Abort:
         code = _complain(STOPPED, EXIT_STOPPED)
     except typer.TyperException as error:
@@ -261,11 +262,12 @@ def receive(
     from dealsync.receiver.serve import receive as run_receiver
     from dealsync.settings import load_settings
 
-    parts = alone(load_settings())
+    settings = load_settings()
+    parts = alone(settings)
 
     def announce(url: str) -> None:
         typer.echo(f"Receiving at {url} (Ctrl-C stops)")
-        if parts.beside is None:
+        if not settings.environment.prefect_api_url:
             typer.echo("PREFECT_API_URL is not set: events are stored, and wait for the next run or `dealsync drain`")
         if not parts.kommo_token:
             typer.echo("KOMMO_WEBHOOK_TOKEN is not set: webhooks of Kommo are not taken in")

@@ -15,12 +15,15 @@ def alerts(
     test: Annotated[
         bool, typer.Option("--test", help="Send a message to every address of DEALSYNC_ALERT_URLS.")
     ] = False,
+    tell: Annotated[
+        bool, typer.Option("--tell", help="Tell DEALSYNC_ALERT_URLS what changed, as runs do: for cron.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")
     ] = False,
 ) -> None:
     """Show what is wrong with dealsync itself, if anything; exits with 1 then, or if a test message did not arrive."""
-    from dealsync.alerting import conditions, shown
+    from dealsync.alerting import conditions, shown, watch
     from dealsync.ledger.database import told_as_ours
     from dealsync.ledger.runs import utc_now
     from dealsync.settings import build_store, load_settings
@@ -29,8 +32,11 @@ def alerts(
     if test:
         _test(settings.environment.alert_urls)
         return
+    store = build_store(settings.environment)
+    if tell:
+        asyncio.run(watch(settings, store))
     with told_as_ours():
-        found = list(conditions(settings, build_store(settings.environment), utc_now()))
+        found = list(conditions(settings, store, utc_now()))
     if as_json:
         typer.echo(json.dumps({"alerts": shown(found)}, indent=2))
     else:

@@ -375,6 +375,9 @@ class AlertsSection(_Section):
 
     reconcile_hours: Annotated[float, Field(ge=0)] = 3  # since the last run that went through; 0: never
     after_attempts: Annotated[int, Field(ge=1)] = 3  # of a write that fails
+    drift_hours: Annotated[float, Field(ge=0)] = 24  # that something may be out of step; 0: for ever
+    silent_hours: Annotated[float, Field(ge=0)] = 1  # without a webhook after a payment that polls saw; 0: for ever
+    token_days: Annotated[float, Field(ge=0)] = 7  # before Kommo's token ends; 0: never
 
 
 class InboxSection(_Section):

@@ -88,7 +88,9 @@ class LocalPrefect:
         """
         script = serve_script()
         with self._program("serve", [str(script), "--port", "0"], environment, folder) as process:
-            self._wait_until("the served flows", process, lambda: all(map(self.deployment, _declared())))
+            self._wait_until(
+                "the served flows", process, lambda: all(self.deployment(entry["name"]) for entry in declared())
+            )
             self._wait_until("the served receiver", process, lambda: RECEIVING.search(self._log("serve")))
             found = RECEIVING.search(self._log("serve"))
             yield found.group(1) if found else ""
@@ -215,11 +217,12 @@ def serve_script() -> Path:
     return script
 
 
-def _declared() -> list[str]:
-    """The names of the deployments in `prefect.yaml`."""
-    return [
-        entry["name"] for entry in yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
-    ]
+def declared() -> list[dict[str, Any]]:
+    """Return the deployments of `prefect.yaml` as they stand there. Raises ConfigError outside of a checkout."""
+    path = ROOT / "prefect.yaml"
+    if not path.exists():
+        raise ConfigError(f"There is no {path}: run this from a checkout of dealsync")
+    return list(yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"])
 
 
 def _free_port() -> int:

@@ -44,7 +44,7 @@ from dealsync.ledger.journal import Journal
 from dealsync.ledger.mirror import Mirror
 from dealsync.ledger.reviews import Reviews
 from dealsync.ledger.runs import Runs
-from dealsync.ledger.slots import SharedSlots, limit_name, open_machine
+from dealsync.ledger.slots import PaceState, SharedSlots, limit_name, open_machine, pace_state
 from dealsync.ledger.tokens import Tokens
 from dealsync.mail.send import Postman
 
@@ -227,6 +227,10 @@ class Limits:
         """Return since when and why APIs have blocked this address, by name."""
         return {**Blocks(self.machine).reasons(), **Blocks(self.database).reasons()}
 
+    def standing(self, api: str, origin: str) -> PaceState:
+        """Return what stands in the way of the next request to an API."""
+        return pace_state(limit_name(api, origin), database=self.database, machine=self.machine)
+
     def lift_blocks(self) -> list[str]:
         """Let everybody send again; return the names of what was blocked."""
         return sorted({*Blocks(self.database).lift(), *Blocks(self.machine).lift()})
@@ -238,7 +242,11 @@ class Limits:
 
 def load_settings() -> Settings:
     """Return environment and configuration. Raises ConfigError naming every setting that is missing or wrong."""
-    environment = load_environment()
+    return read_settings(load_environment())
+
+
+def read_settings(environment: Environment) -> Settings:
+    """Return the configuration beside its environment. Raises as `load_settings`."""
     config = load_config(environment.dealsync_config)
     if config.mails_by and not environment.smtp_host.strip():
         raise ConfigError(f"{config.mails_by} needs SMTP_HOST: which mail server takes the e-mails?")
@@ -261,7 +269,12 @@ def load_environment() -> Environment:
 def build_store(environment: Environment) -> Store:
     """Open and migrate the database. Raises DatabaseError."""
     engine = open_database(environment.dealsync_database_url.get_secret_value())
-    limits = Limits(engine, open_machine(environment.dealsync_state_dir))
+    return store_on(engine, open_machine(environment.dealsync_state_dir))
+
+
+def store_on(engine: Engine, machine: Engine) -> Store:
+    """Return the database of `engine` by what it is used for; `machine` has the turns of this machine."""
+    limits = Limits(engine, machine)
     return Store(
         Mirror(engine),
         Journal(engine),
@@ -292,8 +305,8 @@ def build_lemon_squeezy(environment: Environment, store: Store, *, urgent: bool 
     )
 
 
-def build_kommo(environment: Environment, store: Store, *, urgent: bool = False) -> Kommo:
-    """Return the Kommo client; it shares its limit and its tokens likewise."""
+def build_kommo(environment: Environment, store: Store, *, urgent: bool = False, auth: Auth | None = None) -> Kommo:
+    """Return the Kommo client; it shares its limit and its tokens likewise. `auth` stands in for the tokens."""
     origin = environment.kommo_origin
     pace = store.limits.pace(
         "kommo",
@@ -302,7 +315,7 @@ def build_kommo(environment: Environment, store: Store, *, urgent: bool = False)
         most_in_a_second=KOMMO_MOST_IN_A_SECOND,
         urgent=urgent,
     )
-    return Kommo(origin=origin, auth=_kommo_auth(environment, store, pace), pace=pace)
+    return Kommo(origin=origin, auth=auth or _kommo_auth(environment, store, pace), pace=pace)
 
 
 def build_postman(environment: Environment) -> Postman:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TypeVar
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from dealsync.addresses import deal_url, order_url
 from dealsync.core.approval import Answer
+from dealsync.core.checkup import Checked, Status
 from dealsync.core.inbox import InboxItem, InboxState
 from dealsync.core.states import State
 from dealsync.drained import Drained
@@ -23,6 +26,7 @@ from dealsync.report import DRIFT_WORDS, Report
 from dealsync.reviewing import decision_words
 
 Value = TypeVar("Value")
+STYLES = {Status.OK: "", Status.WARNING: "yellow", Status.FAILED: "red", Status.SKIPPED: "dim"}
 ROWS = 30
 """Actions shown; `--json` shows them all."""
 
@@ -127,6 +131,26 @@ def _answer_words(one: Approval) -> str:
         return "nobody answered in time"
     what = {Answer.ALL: "approved", Answer.SOME: f"approved in part ({', '.join(one.kinds)})"}
     return f"{what.get(one.answer, 'rejected')} by {one.answered_by}" + (f": {one.words}" if one.words else "")
+
+
+def print_check(one: Checked) -> None:
+    """Print a check in a line, with what was found; and the way out where it did not go well."""
+    kind, verdict = one.kind, one.verdict
+    words = f"{kind.name}: {verdict.words}"
+    if verdict.status in (Status.WARNING, Status.FAILED):
+        words = f"{words}\n-> {kind.way_out}"
+    style, row = STYLES[verdict.status], Table.grid(padding=(0, 1))
+    for width in (len(kind.code), len(Status.WARNING), None):
+        row.add_column(width=width, overflow="fold")
+    row.add_row(Text(kind.code, style), Text(verdict.status.value, style), Text(words, style))
+    Console(highlight=False).print(row)
+
+
+def print_checkup(found: Sequence[Checked]) -> None:
+    """Print how many checks ended in which way."""
+    counts = Counter(one.verdict.status for one in found)
+    told = ", ".join(f"{counts[status]} {status.value}" for status in Status if counts[status])
+    Console(highlight=False).print(Text(told, "bold"))
 
 
 def with_progress(work: Callable[[Callable[[str], None]], Coroutine[None, None, Value]]) -> Value:

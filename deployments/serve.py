@@ -46,7 +46,7 @@ def main() -> None:
     try:
         serve(options.host, options.port)
     except DealsyncError as error:
-        sys.exit(f"dealsync: {error}")
+        sys.exit(f"dealsync: {error.line}")
 
 
 def serve(host: str, port: int) -> None:

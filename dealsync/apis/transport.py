@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
@@ -76,6 +78,18 @@ class FixedToken:
         """Nothing is open."""
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What an API's clock said, in whole seconds, and when that was by a clock that nobody sets."""
+
+    said: datetime
+    at_s: float
+
+    def now(self) -> datetime:
+        """What its clock says now."""
+        return self.said + timedelta(seconds=time.monotonic() - self.at_s)
+
+
 class _TryAgain(Exception):
     def __init__(self, reason: str, status: int | None = None, wait_s: float | None = None) -> None:
         super().__init__(reason)
@@ -103,6 +117,7 @@ class Transport:
         """`remaining_header` names the header that tells how many requests are left of the limit."""
         self.api = api
         self.requests: Counter[str] = Counter()
+        self.heard: Heard | None = None
         self._auth = auth
         self._pace = pace
         self._read_error = read_error
@@ -175,6 +190,8 @@ class Transport:
                 log.warning("%s %s %s: no answer (%s)", self.api, method, path, type(error).__name__)
                 raise _TryAgain(f"no answer ({type(error).__name__})") from error
         took_s = asyncio.get_running_loop().time() - began_s
+        if (said := _moment(response.headers.get("date", ""))) is not None:
+            self.heard = Heard(said, time.monotonic())
         level = logging.DEBUG if response.is_success else logging.WARNING
         words = (self.api, method, path, response.status_code, took_s, _request_id(response))
         log.log(level, "%s %s %s: HTTP %d in %.3f s%s", *words)
@@ -277,11 +294,16 @@ def _wish(value: object) -> float | None:
 
 def _until(date: str) -> float | None:
     """Seconds until an HTTP date, 0 for one that is over; None for what is no date with a zone."""
+    moment = _moment(date)
+    return None if moment is None else min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), LONGEST_WISH_S)
+
+
+def _moment(date: str) -> datetime | None:
     try:
-        left_s = (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()
+        moment = parsedate_to_datetime(date)
     except (TypeError, ValueError, OverflowError):
         return None
-    return min(max(left_s, 0.0), LONGEST_WISH_S)
+    return moment if moment.tzinfo else None
 
 
 def _body_wish(response: httpx.Response) -> object:

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+MENDED_BY_US = ("paid_not_won", "paid_no_deal", "refunded_still_won", "subscription_no_deal")
+"""The classes of what is out of step that dealsync puts right. About the others people have tasks: a deal may wait
+for its payment for days without being an alarm."""
 WELL_AGAIN: Mapping[str, str] = {
     "ban": "Requests are sent again.",
     "parked-writes": "No write waits for a person any more.",
@@ -15,6 +18,9 @@ WELL_AGAIN: Mapping[str, str] = {
     "stuck-run": "A run of the same job went through.",
     "approval": "No plan waits for approval any more.",
     "late-run": "A run of reconcile went through.",
+    "old-drift": "Nothing has been out of step for long any more.",
+    "silent-receiver": "Webhooks come in again.",
+    "expiring-token": "Kommo's token lasts long enough again.",
 }
 """What is said when a condition has ended, by its name; the names are part of the interface."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from alembic import command
@@ -11,7 +12,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Engine, create_engine, event, func, make_url, select
+from sqlalchemy import URL, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dealsync.errors import DatabaseError
@@ -23,11 +24,27 @@ MIGRATION_LOCK = 4_230_917
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Which revision a schema is at, None where there is none, and which one this program needs."""
+
+    present: str | None
+    needed: str | None
+
+
 def open_database(url: str) -> Engine:
     """Return an engine on the migrated database at `url` (SQLite, or PostgreSQL through psycopg).
 
     Raises DatabaseError with one line that never holds the password.
     """
+    engine = connect(url)
+    with _told_with_its_name(engine.url):
+        _migrate(engine)
+    return engine
+
+
+def connect(url: str) -> Engine:
+    """Return an engine on the database at `url` as it is. Raises DatabaseError for what is no such address."""
     try:
         parsed = make_url(url)
     except (SQLAlchemyError, ValueError) as error:
@@ -37,21 +54,37 @@ def open_database(url: str) -> Engine:
         ) from error
     if parsed.drivername in ("postgres", "postgresql"):
         parsed = parsed.set(drivername="postgresql+psycopg")
-    shown = f"{parsed.get_backend_name()} {parsed.host or ''}/{parsed.database or ''}".replace(" /", " ")
     if parsed.drivername not in DRIVERS:
         raise DatabaseError(
             f"DEALSYNC_DATABASE_URL names {parsed.drivername}, which is neither SQLite (sqlite://) nor PostgreSQL "
             "through psycopg (postgresql://)"
         )
+    engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", pragmas(synchronous="FULL"))
+    return engine
+
+
+def standing(engine: Engine) -> Standing:
+    """Return how the schema stands, and change nothing. Raises DatabaseError when the database cannot be reached.
+
+    A file that is not there is not made, as connecting to it would.
+    """
+    path = engine.url.database if engine.dialect.name == "sqlite" else None
+    if path and path != ":memory:" and not Path(path).exists():
+        raise DatabaseError(f"There is no file {path} yet")
+    with _told_with_its_name(engine.url), engine.connect() as connection:
+        return Standing(MigrationContext.configure(connection).get_current_revision(), _head(_alembic()))
+
+
+@contextmanager
+def _told_with_its_name(url: URL) -> Iterator[None]:
+    shown = f"{url.get_backend_name()} {url.host or ''}/{url.database or ''}".replace(" /", " ")
     try:
-        engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
-        if engine.dialect.name == "sqlite":
-            event.listen(engine, "connect", pragmas(synchronous="FULL"))
-        _migrate(engine)
+        yield
     except (SQLAlchemyError, CommandError) as error:
         words = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise DatabaseError(f"The database {shown} cannot be used: {words}") from error
-    return engine
 
 
 @contextmanager
@@ -66,9 +99,8 @@ def told_as_ours() -> Iterator[None]:
 
 
 def _migrate(engine: Engine) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    head = ScriptDirectory.from_config(config).get_current_head()
+    config = _alembic()
+    head = _head(config)
     with engine.connect() as connection:
         if MigrationContext.configure(connection).get_current_revision() == head:
             return
@@ -81,3 +113,13 @@ def _migrate(engine: Engine) -> None:
         if MigrationContext.configure(connection).get_current_revision() != head:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config
+
+
+def _head(config: Config) -> str | None:
+    return ScriptDirectory.from_config(config).get_current_head()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Engine, select, update
@@ -12,6 +13,15 @@ from dealsync.ledger.tables import FindingRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
 REFUSAL = "refusal"
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """A finding that holds still."""
+
+    kind: str
+    source: str
+    first_seen_at: datetime
 
 
 class Findings:
@@ -42,6 +52,15 @@ class Findings:
                 db.execute(update(table).where(*unseen).values(ended_at=now))
             standing = select(table.c.finding, table.c.first_seen_at).where(table.c.ended_at.is_(None))
             return {row.finding: row.first_seen_at for row in db.execute(standing)}
+
+    def lasting(self, kinds: Collection[str], before: datetime) -> list[Lasting]:
+        """Return what holds still and was first seen before a time, of these kinds, the oldest first."""
+        columns = select(FindingRow.kind, FindingRow.source, FindingRow.first_seen_at)
+        found = columns.where(
+            FindingRow.kind.in_(kinds), FindingRow.ended_at.is_(None), FindingRow.first_seen_at <= before
+        )
+        with self._engine.connect() as db:
+            return [Lasting(*row) for row in db.execute(found.order_by(FindingRow.first_seen_at, FindingRow.finding))]
 
 
 def _rows(plan: Plan, now: datetime) -> Iterator[dict[str, object]]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Engine, bindparam, exists, func, or_, select, update
 
 from dealsync.core.evidence import LEAD_ID_KEY, Event, Sender
 from dealsync.core.inbox import Failure, InboxItem, InboxState, batch_size, next_try
+from dealsync.core.models import OrderStatus
 from dealsync.errors import UnknownEvent
-from dealsync.ledger.tables import EventRow
+from dealsync.ledger.tables import EventRow, OrderRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
 WAITING = EventRow.state == InboxState.WAITING.value
@@ -149,6 +150,26 @@ class Inbox:
         query = select(*_COLUMNS).where(*_where(chosen)).order_by(EventRow.received_at.desc(), EventRow.event_id)
         with self._engine.connect() as db:
             return [_item(row) for row in db.execute(query.limit(limit))]
+
+    def last_from(self, sender: Sender) -> InboxItem | None:
+        """Return the event of a sender that came last."""
+        query = select(*_COLUMNS).where(EventRow.sender == sender.value).order_by(EventRow.received_at.desc()).limit(1)
+        with self._engine.connect() as db:
+            row = db.execute(query).first()
+        return None if row is None else _item(row)
+
+    def untold_orders(self, stores: Collection[str], *, test_mode: bool, since: datetime) -> list[datetime]:
+        """Return when each order was made that brought money after a time and that no webhook told of, oldest first."""
+        told = exists().where(EventRow.order_id == OrderRow.order_id)
+        query = select(OrderRow.created_at).where(
+            OrderRow.created_at > since,
+            OrderRow.store_id.in_(stores),
+            OrderRow.test_mode == test_mode,
+            OrderRow.order_status.not_in((OrderStatus.PENDING, OrderStatus.FAILED)),
+            ~told,
+        )
+        with self._engine.connect() as db:
+            return list(db.scalars(query.order_by(OrderRow.created_at)))
 
     def find(self, beginning: str) -> InboxItem:
         """Return the event whose id is, or begins with, a text. Raises UnknownEvent when it is none or several."""

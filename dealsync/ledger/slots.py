@@ -18,6 +18,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -226,6 +227,11 @@ class _Row:
         with self._engine.connect() as db:
             return self._left(db, PaceRow.hold_until, LONGEST_HOLD)
 
+    def slow_for(self) -> int:
+        """How long turns still come at half the rate, 0 if they come as usual."""
+        with self._engine.connect() as db:
+            return self._left(db, PaceRow.slow_until, LONGEST_HOLD + round(RECOVERY_S * SECOND))
+
     def hold(self, wait: int) -> None:
         """Hand out no turn for so long."""
         self._ensure()
@@ -269,6 +275,24 @@ class _Row:
         if self._on_server:
             return cast(extract("epoch", func.clock_timestamp()) * SECOND, BigInteger)
         return literal(time.time_ns() // 1000, BigInteger)
+
+
+@dataclass(frozen=True, slots=True)
+class PaceState:
+    """What stands in the way of the next request: a ban, a wait that was asked for, half the rate."""
+
+    blocked: str  # since when and why
+    held_s: float
+    slow_s: float
+
+
+def pace_state(name: str, *, database: Engine, machine: Engine) -> PaceState:
+    """Return the state of a limit, and change nothing."""
+    engines = [machine, *([database] if _has_a_server(database) else [])]
+    rows = [_Row(engine, name, 0) for engine in engines]
+    blocked = (Blocks(engine).reason(name) for engine in (machine, database))
+    held, slow = max(row.held_for() for row in rows), max(row.slow_for() for row in rows)
+    return PaceState(next(filter(None, blocked), ""), held / SECOND, slow / SECOND)
 
 
 def limit_name(api: str, origin: str) -> str:

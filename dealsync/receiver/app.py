@@ -35,7 +35,7 @@ class Parts:
     clock: Callable[[], datetime]
     kommo_token: str = ""  # without it, Kommo's webhooks are not taken in
     on_stored: Callable[[], None] = lambda: None  # called in the event loop whenever something new is committed
-    beside: Callable[[], Coroutine[None, None, None]] | None = None  # runs as long as the receiver does
+    beside: Sequence[Callable[[], Coroutine[None, None, None]]] = ()  # run as long as the receiver does
     oldest: timedelta = timedelta(minutes=10)  # how long an event may wait while the receiver is ready
 
 
@@ -68,14 +68,15 @@ def make_app(parts: Parts) -> Starlette:
 
 
 @asynccontextmanager
-async def _running(beside: Callable[[], Coroutine[None, None, None]] | None) -> AsyncIterator[None]:
-    task = None if beside is None else asyncio.create_task(beside())
+async def _running(beside: Sequence[Callable[[], Coroutine[None, None, None]]]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(one()) for one in beside]
     try:
         yield
     finally:
-        if task is not None:
+        for task in tasks:
             task.cancel()
-            await asyncio.wait([task])
+        if tasks:
+            await asyncio.wait(tasks)
 
 
 def _account_id(engine: Engine) -> Callable[[], str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,7 @@ from datetime import timedelta
 
 import uvicorn
 
+from dealsync.alerting import watch
 from dealsync.errors import ConfigError
 from dealsync.ledger.database import told_as_ours
 from dealsync.ledger.keys import claim_key
@@ -17,13 +19,15 @@ from dealsync.receiver.app import Parts, make_app
 from dealsync.receiver.page import Page
 from dealsync.receiver.protocol import LARGEST_HEAD, ImpatientProtocol
 from dealsync.receiver.trigger import Trigger
-from dealsync.settings import Settings, build_store
+from dealsync.settings import Settings, Store, build_store
 
 SHUTDOWN_S = 10
 """How long requests under way may take to end when the receiver is stopped."""
 
 BACKLOG = 2048
 """Connections that wait to be taken up; a burst of events comes over many."""
+LOOK_EVERY_S = 300.0
+"""How often the receiver looks whether dealsync is well: it notices when no run comes that could tell."""
 
 
 class _Server(uvicorn.Server):
@@ -84,7 +88,8 @@ def alone(settings: Settings) -> Parts:
     inbox = build_store(environment).inbox
     password = environment.prefect_api_auth_string.get_secret_value()
     trigger = Trigger(environment.prefect_api_url, password, lambda: inbox.due(utc_now()))
-    return replace(parts_of(settings, on_stored=trigger.wake), beside=trigger.run)
+    parts = parts_of(settings, on_stored=trigger.wake)
+    return replace(parts, beside=(*parts.beside, trigger.run))
 
 
 def parts_of(settings: Settings, *, on_stored: Callable[[], None] = lambda: None) -> Parts:
@@ -96,7 +101,8 @@ def parts_of(settings: Settings, *, on_stored: Callable[[], None] = lambda: None
             "the signing secret of the webhook in Lemon Squeezy"
         )
     with told_as_ours():
-        engine = build_store(settings.environment).limits.database
+        store = build_store(settings.environment)
+        engine = store.limits.database
         key = claim_key(engine)
     language = settings.config.texts.locale.partition("_")[0]
     return Parts(
@@ -107,5 +113,17 @@ def parts_of(settings: Settings, *, on_stored: Callable[[], None] = lambda: None
         utc_now,
         kommo_token=settings.environment.kommo_webhook_token.get_secret_value(),
         on_stored=on_stored,
+        beside=(lambda: look_now_and_then(settings, store),),
         oldest=timedelta(minutes=settings.config.inbox.ready_minutes),
     )
+
+
+async def look_now_and_then(settings: Settings, store: Store) -> None:
+    """Look whether dealsync is well every LOOK_EVERY_S, in a thread: webhooks are answered meanwhile."""
+
+    def look() -> None:
+        asyncio.run(watch(settings, store))
+
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.to_thread(look)

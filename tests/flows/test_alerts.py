@@ -7,22 +7,29 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
+import httpx
 import pytest
-from sqlalchemy import update
+import tomlkit
+from sqlalchemy import select, update
+from typer.testing import CliRunner, Result
 
 from dealsync import settings
-from dealsync.alerting import watch
+from dealsync.alerting import RECEIVER, watch
+from dealsync.cli import app
 from dealsync.core.alerts import WELL_AGAIN
 from dealsync.errors import Banned
 from dealsync.ledger.runs import STUCK, utc_now
 from dealsync.ledger.slots import SharedSlots
-from dealsync.ledger.tables import RunRow
+from dealsync.ledger.tables import EventRow, FindingRow, IdentityRow, OrderRow, RunRow
+from dealsync.receiver import serve
+from dealsync.receiver.app import make_app
 from dealsync.settings import build_store, load_environment, load_settings
-from tests.accounts import Accounts
+from tests.accounts import INVOICE_SENT, Accounts
+from tests.checks.world import jwt
 from tests.cli.test_inbox import park, payment
 from tests.cli.test_reviews import dealsync
 from tests.webhooks import Hooks
@@ -34,6 +41,7 @@ class Bell(HTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Ear)
         self.heard: list[dict[str, Any]] = []
+        self.rung = threading.Event()
         self.status = 200
 
     @property
@@ -48,6 +56,7 @@ class _Ear(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.server.status == 200:
             self.server.heard.append(json.loads(body))
+            self.server.rung.set()
         self.send_response(self.server.status)
         self.end_headers()
 
@@ -151,6 +160,144 @@ def test_alert__of_a_run_that_got_stuck_and_of_one_that_is_missing(accounts: Acc
     assert bell.titles[1:] == ["dealsync: stuck-run", "dealsync: late-run is over"]
     accounts.run()
     assert bell.titles[3:] == ["dealsync: stuck-run is over"]
+
+
+def unreached(accounts: Accounts) -> None:
+    """A payment whose deal cannot be closed; its run, and a day that passes."""
+    accounts.control("leads", price=50, contact={"name": "Ann", "email": "ann@example.com"}, age_days=9)
+    accounts.control("leads", price=99, status_id=INVOICE_SENT, age_days=9)
+    accounts.control("orders", email="ann@example.com", total=5000)
+    accounts.inject("PATCH", "/leads", how="answer", status=400, times=9)
+    accounts.run()
+    with build_store(load_environment()).limits.database.begin() as db:
+        db.execute(update(FindingRow).values(first_seen_at=utc_now() - timedelta(hours=25)))
+
+
+def test_alert__of_what_is_out_of_step_for_long(accounts: Accounts, bell: Bell) -> None:
+    unreached(accounts)
+    assert bell.titles == []
+    looked()
+    looked()
+    assert bell.titles == ["dealsync: old-drift"]
+    assert "1 paid_not_won" in bell.heard[0]["message"]
+    assert "stuck" not in bell.heard[0]["message"]
+    accounts.control("faults", inject=None)
+    accounts.run()
+    accounts.run().raise_if_failed()
+    assert bell.titles == ["dealsync: old-drift", "dealsync: old-drift is over"]
+
+
+def test_alert__of_what_is_out_of_step_is_told_of_no_longer_than_somebody_wants(accounts: Accounts, bell: Bell) -> None:
+    configure(accounts, drift_hours=0)
+    unreached(accounts)
+    looked()
+    assert bell.titles == []
+
+
+def test_alert__of_a_receiver_that_hears_nothing_of_payments(accounts: Accounts, hooks: Hooks, bell: Bell) -> None:
+    configure(accounts, section="receiver", url="https://deals.example")
+    looked()  # since now that is its address
+    accounts.control("orders", email="before@example.com", total=4900, age_minutes=60 * 24)
+    hooks.sent()
+    accounts.run()
+    accounts.control("orders", email="untold@example.com", total=4900)
+    accounts.run()
+    assert bell.titles == []  # young: its webhook may still come
+    later(hours=2)
+    looked()
+    looked()
+    assert bell.titles == ["dealsync: silent-receiver"]
+    assert "1 orders since" in bell.heard[0]["message"]
+    assert "none ever came" in bell.heard[0]["message"]
+    assert alerts().stdout.startswith("silent-receiver: ")
+    hooks.deliver()
+    looked()
+    assert bell.titles == ["dealsync: silent-receiver", "dealsync: silent-receiver is over"]
+
+
+def test_alert__of_a_receiver_that_fell_silent_needs_no_address(accounts: Accounts, hooks: Hooks, bell: Bell) -> None:
+    accounts.control("orders", email="told@example.com", total=4900)
+    hooks.deliver()
+    accounts.control("orders", email="untold@example.com", total=4900)
+    accounts.run()
+    looked()
+    assert bell.titles == []
+    with build_store(load_environment()).limits.database.begin() as db:
+        db.execute(update(EventRow).values(received_at=utc_now() - timedelta(hours=3)))
+    later(hours=2)
+    looked()
+    assert bell.titles == ["dealsync: silent-receiver"]
+    assert "the last one came at" in bell.heard[0]["message"]
+
+
+def test_alert__of_silence_is_none_where_no_webhook_is_expected(accounts: Accounts, bell: Bell) -> None:
+    accounts.control("orders", email="untold@example.com", total=4900)
+    accounts.run()
+    later(hours=2)
+    looked()
+    assert bell.titles == []
+
+
+def test_alert__of_a_token_that_is_about_to_end(
+    accounts: Accounts, bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for days in (300, 6, 3):
+        monkeypatch.setenv("KOMMO_TOKEN", jwt(utc_now() + timedelta(days=days)))
+        looked()
+    assert bell.titles == ["dealsync: expiring-token"]
+    assert "Access to Kommo ends at" in bell.heard[0]["message"]
+    configure(accounts, token_days=1)
+    looked()
+    assert bell.titles == ["dealsync: expiring-token", "dealsync: expiring-token is over"]
+
+
+def test_alerts__tell_is_for_cron(accounts: Accounts, bell: Bell) -> None:
+    accounts.run()
+    with build_store(load_environment()).limits.database.begin() as db:
+        db.execute(update(RunRow).values(started_at=utc_now() - timedelta(hours=5)))
+    assert (alerts().exit_code, bell.titles) == (1, [])
+    assert (alerts("--tell").exit_code, bell.titles) == (1, ["dealsync: late-run"])
+    assert (alerts("--tell").exit_code, bell.titles) == (1, ["dealsync: late-run"])
+
+
+async def test_receiver__notices_a_dead_scheduler_by_itself(
+    accounts: Accounts, bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asyncio.to_thread(accounts.run)
+    with build_store(load_environment()).limits.database.begin() as db:
+        db.execute(update(RunRow).values(started_at=utc_now() - timedelta(hours=5)))
+    monkeypatch.setattr(serve, "LOOK_EVERY_S", 0.05)
+    receiver = make_app(serve.parts_of(load_settings()))
+    async with receiver.router.lifespan_context(receiver):
+        assert await asyncio.to_thread(bell.rung.wait, 20)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(receiver), base_url="http://receiver") as http:
+            assert (await http.get("/healthz")).status_code == 200
+    assert bell.titles == ["dealsync: late-run"]
+
+
+def alerts(*arguments: str) -> Result:
+    """Run the command in this process: a new one takes its time to load."""
+    return CliRunner().invoke(app, ["alerts", *arguments])
+
+
+def configure(accounts: Accounts, *, section: str = "alerts", **values: Any) -> None:
+    path = accounts.folder / "dealsync.toml"
+    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    document[section] = values
+    path.write_text(tomlkit.dumps(document), encoding="utf-8")
+
+
+def later(*, hours: float) -> None:
+    """Let what polls saw, and what was noted of the receiver, be older."""
+    ago = timedelta(hours=hours)
+    with build_store(load_environment()).limits.database.begin() as db:
+        for order_id, at in db.execute(select(OrderRow.order_id, OrderRow.created_at)).all():
+            db.execute(update(OrderRow).where(OrderRow.order_id == order_id).values(created_at=at - ago))
+        noted = db.scalar(select(IdentityRow.value).where(IdentityRow.name == RECEIVER))
+        if noted:
+            url, _, since = noted.partition(" ")
+            value = f"{url} {(datetime.fromisoformat(since) - ago).isoformat()}"
+            db.execute(update(IdentityRow).where(IdentityRow.name == RECEIVER).values(value=value))
 
 
 def test_alert__that_two_processes_see_at_once_is_told_by_one(accounts: Accounts, bell: Bell) -> None:

@@ -1,5 +1,6 @@
 """The flows as Prefect runs them: deployed, triggered as the UI triggers them, on a real server."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -13,6 +14,9 @@ import yaml
 from prefect import Flow
 from prefect.flows import load_flow_from_entrypoint
 
+from dealsync.checks.context import Context
+from dealsync.checks.examine import examine
+from dealsync.core.checkup import CATALOGUE, Status, Verdict
 from dealsync.issuing import SLICE
 from dealsync.local_prefect import ROOT, LocalPrefect
 from tests.accounts import ATTENTION, INVOICE_SENT, WON, Accounts, simulated
@@ -71,6 +75,26 @@ def test_schedule__the_server_makes_runs_of_every_scheduled_deployment(served: L
     wanted = {entry["name"] for entry in DECLARED["deployments"] if entry.get("schedules")}
     assert {"reconcile", "deep-sweep", "process-inbox"} <= wanted
     until(lambda: all(served.planned_runs(name) for name in wanted), within_s=90)
+
+
+def test_doctor__finds_the_server_and_what_is_served_there_well(
+    served: LocalPrefect, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `serve` registers looks as the played server of the doctor's own tests has it."""
+    monkeypatch.setenv("PREFECT_API_URL", f"{served.ui_url}/api")
+    wanted = {kind.code for kind in CATALOGUE if kind.code.startswith("DS4")}
+
+    async def verdicts() -> dict[str, Verdict]:
+        return {one.kind.code: one.verdict async for one in examine(Context()) if one.kind.code in wanted}
+
+    def all_is_well() -> bool:
+        return {verdict.status for verdict in asyncio.run(verdicts()).values()} == {Status.OK}
+
+    until(all_is_well, within_s=90)
+    found = asyncio.run(verdicts())
+    assert found.keys() == wanted
+    assert found["DS403"].words == f"all {len(DECLARED['deployments'])}"
+    assert accounts
 
 
 def test_story__a_purchase_and_a_refund_go_through_the_deployed_flow(served: LocalPrefect, accounts: Accounts) -> None:

@@ -6,7 +6,7 @@ Source: Kommo reference, "Envelope and paging", "Leads", "Notes and tasks", "Err
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from dealsync.apis.border import Refused
@@ -14,7 +14,7 @@ from dealsync.apis.kommo import normalise
 from dealsync.apis.kommo.normalise import Account, Company, CustomField, Hook, Move, Pipeline, User, Written
 from dealsync.apis.kommo.refusals import read_error
 from dealsync.apis.pace import Pace
-from dealsync.apis.transport import Auth, Transport
+from dealsync.apis.transport import Auth, Heard, Transport
 from dealsync.core.assumptions import KOMMO_IDS_PER_FILTER
 from dealsync.core.batches import batches
 from dealsync.core.models import Contact, Deal
@@ -66,6 +66,19 @@ class Kommo:
     async def account(self) -> Account:
         """Return the account of the token: the cheapest proof that a token works. Raises Unauthorized."""
         return normalise.account(await self._transport.get(f"{API}/account", {"with": "datetime_settings"}))
+
+    @property
+    def heard(self) -> Heard | None:
+        """What the API's clock said last."""
+        return self._transport.heard
+
+    async def honours_filters(self, now: datetime) -> bool:
+        """Whether lists come filtered: asked for deals that were updated tomorrow, of which there are none.
+
+        An account without deals always seems to.
+        """
+        params = {"limit": 1, **_window(now + timedelta(days=1))}
+        return not _embedded(await self._transport.get(f"{API}/leads", params), "leads")
 
     async def pipelines(self) -> list[Pipeline]:
         """Return every pipeline with its statuses, main one first."""

@@ -81,6 +81,7 @@ class CustomField:
     field_id: Int64
     name: str
     field_type: str
+    is_api_only: bool = False  # nobody can fill it by hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +247,7 @@ class _CustomField(Wire):
     id: Int64
     name: Text = ""
     type: Text
+    is_api_only: bool | None = None
 
 
 class _Params(Wire):
@@ -471,9 +473,9 @@ def field_group(data: object) -> FieldGroup:
 
 
 def custom_field(data: object) -> CustomField:
-    """Return a custom field's id, name and type."""
+    """Return a custom field."""
     wire = parse(_CustomField, data, named("custom field", data))
-    return CustomField(wire.id, wire.name, wire.type)
+    return CustomField(wire.id, wire.name, wire.type, bool(wire.is_api_only))
 
 
 def note(data: object) -> Written:

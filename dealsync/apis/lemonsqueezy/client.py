@@ -29,7 +29,7 @@ from dealsync.apis.lemonsqueezy.values import (
     Webhook,
 )
 from dealsync.apis.pace import Pace
-from dealsync.apis.transport import FixedToken, Transport
+from dealsync.apis.transport import FixedToken, Heard, Transport
 from dealsync.core.assumptions import LS_PAGE_SIZE
 from dealsync.core.models import Invoice, Order, Subscription
 from dealsync.errors import AnswerLost, ConfigError, Rejected, UnexpectedAnswer
@@ -88,6 +88,11 @@ class LemonSqueezy:
     def requests(self) -> Mapping[str, int]:
         """Requests sent so far, by API, method and path."""
         return self._transport.requests
+
+    @property
+    def heard(self) -> Heard | None:
+        """What the API's clock said last."""
+        return self._transport.heard
 
     def guard_writes(self, guard: Callable[[], None]) -> None:
         """Call `guard` right before each write leaves; what it raises keeps the write here."""

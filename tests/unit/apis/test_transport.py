@@ -638,3 +638,23 @@ def test_wire__keeps_what_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert told(story) == [[1], [2]]
     assert len(wire.requests) == len(wire.left_at_s) == 2
+
+
+@pytest.mark.parametrize("header", ["", "soon", "Sat, 28 Nov 2026 20:00:00"])
+def test_clock__of_the_api_is_heard_with_every_answer_that_tells_it(
+    header: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = datetime(2026, 11, 28, 20, tzinfo=UTC)
+    first, second = ok(), ok()
+    first.headers["date"], second.headers["date"] = format_datetime(at, usegmt=True), header
+    connect(monkeypatch, first, second)
+
+    async def story(transport: Transport) -> Any:
+        assert transport.heard is None
+        for _ in range(2):  # what tells no time leaves what was heard
+            await transport.get("/leads")
+        return transport.heard
+
+    heard = told(story)
+    assert heard.said == at
+    assert timedelta(0) <= heard.now() - at < timedelta(seconds=30)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy import Engine, select
 
 from dealsync.core.plan import Drift, Plan, Refusal
-from dealsync.ledger.findings import REFUSAL, Findings
+from dealsync.ledger.findings import REFUSAL, Findings, Lasting
 from dealsync.ledger.tables import FindingRow
 from tests.builders import NOW
 
@@ -45,3 +45,16 @@ def test_findings__of_one_moment_may_be_kept_twice(engine: Engine) -> None:
     findings = Findings(engine)
     findings.keep(BOTH, NOW)
     assert findings.keep(BOTH, NOW) == {STUCK.key: NOW, LOST.key: NOW}
+
+
+def test_findings__that_last_are_given_back_by_kind_the_oldest_first(engine: Engine) -> None:
+    findings, paid = Findings(engine), Drift("paid_not_won", "order:17", 31, NOW)
+    findings.keep(Plan(drifts=(STUCK, paid)), NOW)
+    young = Drift("paid_no_deal", "order:18", None, NOW)
+    findings.keep(Plan(drifts=(STUCK, paid, young)), NOW + hours(1))
+    kinds = ("paid_not_won", "paid_no_deal")
+    assert findings.lasting(kinds, NOW - hours(1)) == []
+    assert findings.lasting(kinds, NOW) == [Lasting("paid_not_won", "order:17", NOW)]
+    assert [one.source for one in findings.lasting(kinds, NOW + hours(1))] == ["order:17", "order:18"]
+    findings.keep(Plan(), NOW + hours(2))
+    assert findings.lasting(kinds, NOW + hours(3)) == []

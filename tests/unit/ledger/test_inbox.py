@@ -11,9 +11,11 @@ from sqlalchemy import Engine
 
 from dealsync.core.evidence import Sender
 from dealsync.core.inbox import LARGEST_BATCH, RETRY_DELAYS, Failure, InboxState, batch_size
+from dealsync.core.models import OrderStatus
 from dealsync.errors import UnknownEvent
 from dealsync.ledger.inbox import Arrival, Chosen, Handled, Inbox
-from tests.builders import NOW
+from dealsync.ledger.mirror import Mirror
+from tests.builders import NOW, STORE, order
 from tests.unit.core.test_inbox import event
 
 DONE, WAITING, PARKED = InboxState.DONE, InboxState.WAITING, InboxState.PARKED
@@ -162,3 +164,29 @@ def test_inbox__empties_old_bodies_of_events_that_are_done(engine: Engine) -> No
     assert [inbox.body(i) for i in ("old", "waiting", "young")] == [b"", b"{}", b"{}"]
     assert inbox.find("old").has_body is False
     assert inbox.erase_bodies(NOW + timedelta(seconds=50)) == 0
+
+
+def test_inbox__knows_the_last_of_each_sender(engine: Engine) -> None:
+    inbox = Inbox(engine)
+    assert inbox.last_from(Sender.LEMON_SQUEEZY) is None
+    inbox.keep([arrival("w-1", 0), arrival("w-2", 5), arrival("k-1", 9, sender=Sender.KOMMO)])
+    found = inbox.last_from(Sender.LEMON_SQUEEZY)
+    assert found is not None
+    assert (found.event.event_id, found.received_at) == ("w-2", NOW + timedelta(seconds=5))
+
+
+def test_inbox__knows_which_payments_no_webhook_told_of(engine: Engine) -> None:
+    inbox, hour = Inbox(engine), timedelta(hours=1)
+    given = [
+        order(1, created_at=NOW - 9 * hour),
+        order(2, created_at=NOW - 2 * hour),
+        order(3, created_at=NOW - hour),
+        order(4, created_at=NOW),
+        order(5, created_at=NOW, status=OrderStatus.PENDING),
+        order(6, created_at=NOW, store_id="another"),
+        order(7, created_at=NOW, test_mode=True),
+    ]
+    Mirror(engine).keep_orders(given)
+    inbox.keep([arrival("w-2", order_id="2")])
+    found = inbox.untold_orders([STORE], test_mode=False, since=NOW - 3 * hour)
+    assert found == [NOW - hour, NOW]

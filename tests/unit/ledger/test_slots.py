@@ -10,11 +10,11 @@ from sqlalchemy import Engine, delete, select, text, update
 
 from dealsync.apis import pace
 from dealsync.apis.pace import Pace
-from dealsync.core.turns import LONGEST_WAIT_S, Turn
+from dealsync.core.turns import LONGEST_WAIT_S, RECOVERY_S, Turn
 from dealsync.errors import Banned, DatabaseError, Unreachable
 from dealsync.ledger.blocks import Blocks
 from dealsync.ledger.database import open_database
-from dealsync.ledger.slots import LONGEST_FLIGHT, SECOND, SharedSlots, limit_name, open_machine
+from dealsync.ledger.slots import LONGEST_FLIGHT, SECOND, PaceState, SharedSlots, limit_name, open_machine, pace_state
 from dealsync.ledger.tables import FlightRow, PaceRow
 
 NAME = "kommo"
@@ -328,3 +328,25 @@ def test_machine__that_cannot_be_written_names_the_setting(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(DatabaseError, match="DEALSYNC_STATE_DIR"):
         open_machine(tmp_path / "file" / "state")
+
+
+def test_state__tells_what_stands_in_the_way_and_changes_nothing(
+    slots: SharedSlots, engine: Engine, machine: Engine
+) -> None:
+    def state() -> PaceState:
+        return pace_state(NAME, database=engine, machine=machine)
+
+    def rows() -> int:
+        with machine.connect() as db:
+            return len(db.execute(select(PaceRow.name)).all())
+
+    assert (state(), rows()) == (PaceState("", 0, 0), 0)
+    reserve(slots)
+    assert state() == PaceState("", 0, 0)
+    asyncio.run(slots.slow_down())
+    assert state().held_s == 0
+    assert state().slow_s == pytest.approx(RECOVERY_S, abs=ABOUT_S)
+    asyncio.run(slots.hold(300))
+    assert state().held_s == pytest.approx(300, abs=ABOUT_S)
+    asyncio.run(slots.block("HTTP 403 page"))
+    assert state().blocked.startswith("HTTP 403 page, ")

@@ -1,0 +1,46 @@
+"""How a schema stands, looked at without changing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, inspect, text
+
+from dealsync.errors import DatabaseError
+from dealsync.ledger.database import connect, standing
+
+
+def test_standing__of_a_migrated_schema_is_what_is_needed(engine: Engine) -> None:
+    found = standing(engine)
+    assert found.present == found.needed
+    assert found.needed
+
+
+def test_standing__of_an_older_schema_is_told_and_stays(engine: Engine) -> None:
+    with engine.begin() as db:
+        db.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    assert [standing(engine).present for _ in range(2)] == ["0001", "0001"]
+
+
+def test_standing__of_a_database_without_a_schema_makes_none(tmp_path: Path) -> None:
+    path = tmp_path / "empty.db"
+    path.touch()
+    engine = connect(f"sqlite:///{path}")
+    assert standing(engine).present is None
+    assert inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
+def test_standing__of_a_file_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    path = tmp_path / "none.db"
+    with pytest.raises(DatabaseError, match=r"There is no file .*none\.db yet"):
+        standing(connect(f"sqlite:///{path}"))
+    assert not path.exists()
+
+
+def test_standing__of_what_is_no_database_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "text.db"
+    path.write_text("this is a text, and no database " * 99, encoding="utf-8")
+    with pytest.raises(DatabaseError, match="cannot be used: file is not a database"):
+        standing(connect(f"sqlite:///{path}"))
