@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from dealsync import cli_alerts, cli_checkouts, cli_inbox, cli_ledger, cli_reviews
+from dealsync import cli_alerts, cli_checkouts, cli_inbox, cli_ledger, cli_report, cli_reviews
 from dealsync.errors import ConfigError, DealsyncError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ app.command()(cli_inbox.forget)
 app.command()(cli_checkouts.checkouts)
 app.command()(cli_checkouts.bounce)
 app.command()(cli_alerts.alerts)
+app.command()(cli_report.report)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 ExitCode = Annotated[bool, typer.Option("--exit-code", help="Exit with 2 when deals are out of step.")]

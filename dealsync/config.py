@@ -377,6 +377,12 @@ class AlertsSection(_Section):
     after_attempts: Annotated[int, Field(ge=1)] = 3  # of a write that fails
 
 
+class ReportSection(_Section):
+    """The reports on a month."""
+
+    send: bool = True  # each day, to DEALSYNC_REPORT_URLS
+
+
 class InboxSection(_Section):
     """How webhooks are kept."""
 
@@ -411,6 +417,7 @@ class Config(_Section):
     claim: ClaimSection = ClaimSection()
     inbox: InboxSection = InboxSection()
     alerts: AlertsSection = AlertsSection()
+    report: ReportSection = ReportSection()
     fields: dict[str, NameOrId] = Field(default_factory=dict)
 
     @model_validator(mode="after")
