@@ -10,6 +10,7 @@ from dealsync import monthly
 from dealsync.ledger.runs import utc_now
 from dealsync.monthly import Monthly, Sent
 from dealsync.settings import Settings, Store
+from tasks.retry import RETRIES, RETRY_DELAYS_S, if_transient
 
 
 @task(name="make report", cache_policy=NO_CACHE)
@@ -27,7 +28,13 @@ async def publish_figures(report: Monthly) -> None:
     get_run_logger().info(report.lines()[0])
 
 
-@task(name="send report", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[60, 300])
+@task(
+    name="send report",
+    cache_policy=NO_CACHE,
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_S,
+    retry_condition_fn=if_transient,
+)
 async def send_report(settings: Settings, store: Store, report: Monthly) -> Sent:
     """Send it once a day; what did not reach everybody is tried again for all."""
     return await monthly.send(settings, store, report)
