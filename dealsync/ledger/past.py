@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, select
@@ -92,7 +92,8 @@ def _before_refund(row: Values) -> Values | None:
     status = next((name for name in ("order_status", "invoice_status") if name in row), None)
     if status is None or (not row["refunded_minor"] and row[status] not in TAKEN_BACK):
         return None
-    return {**row, status: "paid", "refunded_minor": 0, "refunded_at": None, "updated_at": row["created_at"]}
+    unchanged = row["updated_at"] - timedelta(microseconds=1)
+    return {**row, status: "paid", "refunded_minor": 0, "refunded_at": None, "updated_at": unchanged}
 
 
 def _until(old: Values, new: Values, now: datetime) -> datetime:

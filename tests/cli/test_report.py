@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from dealsync import cli
 from dealsync.core.figures import digest
-from tests.accounts import INVOICE_SENT, Accounts
+from tests.accounts import INVOICE_SENT, Accounts, simulated
 from tests.flows.test_alerts import Bell, ringing
 
 ANN = {"name": "Ann Example", "email": "ann@example.com"}
@@ -30,6 +30,11 @@ def report(*arguments: str) -> Result:
     return CliRunner().invoke(cli.app, ["report", *arguments])
 
 
+@pytest.fixture(autouse=True)
+def _in_their_folder(sold: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(sold.folder)
+
+
 @pytest.fixture
 def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bell]:
     with ringing() as found:
@@ -37,10 +42,17 @@ def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bell]:
         yield found
 
 
-@pytest.fixture
-def sold(accounts: Accounts) -> Accounts:
-    """A deal that was paid, a self-serve sale in euros, a tie, a partial refund, a subscription, a hostile name."""
+@pytest.fixture(scope="module")
+def sold(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
+    """A deal that was paid, a self-serve sale in euros, a tie, a partial refund, a hostile name, a stuck deal."""
+    with pytest.MonkeyPatch.context() as patch, simulated(patch, tmp_path_factory.mktemp("accounts")) as accounts:
+        accounts.init()
+        yield _sell(accounts)
+
+
+def _sell(accounts: Accounts) -> Accounts:
     accounts.control("leads", price=490, contact=ANN)
+    accounts.control("leads", price=490, status_id=INVOICE_SENT, age_days=3)
     for _ in range(2):
         accounts.control("leads", price=880, contact={"name": "Carl Example", "email": "carl@example.com"})
     accounts.run()  # payments from before the first run are not in the times to won
@@ -136,31 +148,28 @@ def test_report__table_has_no_formula_and_no_client(sold: Accounts) -> None:
     assert not [word for word in PERSONAL if word in text]
 
 
-def test_report__of_a_month_without_payments_says_so(accounts: Accounts, tmp_path: Path) -> None:
+def test_report__of_a_month_without_payments_says_so(tmp_path: Path) -> None:
     shown = report("--month", "2020-02", "--out", str(tmp_path))
     assert (shown.exit_code, "No payments came." in shown.output) == (0, True)
     html = (tmp_path / "report-2020-02.html").read_text(encoding="utf-8")
     assert "No payment was made in this month" in html
     assert "dealsync was not at work yet" in html
     assert len((tmp_path / "report-2020-02.csv").read_text(encoding="utf-8-sig").splitlines()) == 1
-    assert accounts
 
 
-@pytest.mark.parametrize("month", ["2026-13", "2026-00", "october", "2026-1", "1999-01", "9999-12", "", "2026-10-01"])
-def test_report__of_no_month_says_how_months_are_written(accounts: Accounts, month: str) -> None:
-    assert "Write year and month, such as" in complaint("--month", month)
-    assert accounts
+def test_report__of_no_month_says_how_months_are_written() -> None:
+    assert "Write year and month, such as" in complaint("--month", "october")
 
 
-def test_report__of_a_month_to_come_is_refused(accounts: Accounts) -> None:
+def test_report__of_a_month_to_come_is_refused(tmp_path: Path) -> None:
     to_come = f"{datetime.now(ZONE) + timedelta(days=40):%Y-%m}"
-    assert f"{to_come} has not begun" in complaint("--month", to_come)
-    assert list(accounts.folder.glob("report-*")) == []
+    assert f"{to_come} has not begun" in complaint("--month", to_come, "--out", str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_report__into_a_folder_that_is_none_says_so(accounts: Accounts) -> None:
-    (accounts.folder / "file").write_text("x")
-    assert "cannot be written to" in complaint("--out", str(accounts.folder / "file" / "below"))
+def test_report__into_a_folder_that_is_none_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    assert "cannot be written to" in complaint("--out", str(tmp_path / "file" / "below"))
 
 
 def test_report__sends_once_a_day_with_its_page(sold: Accounts, mailbox: Bell) -> None:
@@ -175,40 +184,41 @@ def test_report__sends_once_a_day_with_its_page(sold: Accounts, mailbox: Bell) -
     assert not [word for word in PERSONAL if word in heard["message"]]
 
 
-def test_report__that_did_not_arrive_is_sent_next_time(sold: Accounts, mailbox: Bell) -> None:
+def test_report__that_did_not_arrive_is_sent_next_time(mailbox: Bell, tmp_path: Path) -> None:
+    earlier = ("--send", "--month", "2020-03", "--out", str(tmp_path))
     mailbox.status = 500
-    assert "Not every address" in complaint("--send")
-    assert "secret-path" not in complaint("--send")
+    assert "Not every address" in (told := complaint(*earlier))
+    assert "secret-path" not in told
     mailbox.status = 200
-    assert "Report: sent" in report("--send").output
+    assert "Report: sent" in report(*earlier).output
     assert len(mailbox.heard) == 1
-    assert sold
 
 
 def test_report__is_sent_to_where_alerts_go_unless_that_is_off(
-    sold: Accounts, mailbox: Bell, monkeypatch: pytest.MonkeyPatch
+    sold: Accounts, mailbox: Bell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    earlier = ("--send", "--month", "2020-04", "--out", str(tmp_path))
     monkeypatch.delenv("DEALSYNC_REPORT_URLS")
-    assert "nobody to send it to" in report("--send").output
+    assert "nobody to send it to" in report(*earlier).output
     monkeypatch.setenv("DEALSYNC_ALERT_URLS", f"json://127.0.0.1:{mailbox.server_port}/x")
-    config = sold.folder / "dealsync.toml"
-    config.write_text(config.read_text(encoding="utf-8") + "\n[report]\nsend = false\n", encoding="utf-8")
-    assert "report.send is false" in report("--send").output
+    config = (sold.folder / "dealsync.toml").read_text(encoding="utf-8")
+    (tmp_path / "silent.toml").write_text(config + "\n[report]\nsend = false\n", encoding="utf-8")
+    with monkeypatch.context() as silent:
+        silent.setenv("DEALSYNC_CONFIG", str(tmp_path / "silent.toml"))
+        assert "report.send is false" in report(*earlier).output
     assert mailbox.heard == []
-    config.write_text(config.read_text(encoding="utf-8").replace("send = false", "send = true"), encoding="utf-8")
-    assert "Report: sent" in report("--send").output
+    assert "Report: sent" in report(*earlier).output
     monkeypatch.setenv("DEALSYNC_REPORT_URLS", "nonsense://with-a-password")
-    wrong = complaint("--send", "--month", f"{datetime.now(ZONE) - timedelta(days=40):%Y-%m}")
+    wrong = complaint("--send", "--month", "2020-05", "--out", str(tmp_path))
     assert "DEALSYNC_REPORT_URLS: number 1 (nonsense:" in wrong
     assert "with-a-password" not in wrong
 
 
-def test_report__tells_stuck_deals_by_their_age(accounts: Accounts) -> None:
-    lead_id = accounts.control("leads", price=490, status_id=INVOICE_SENT, contact=ANN, age_days=3)["id"]
-    accounts.run()
+def test_report__tells_stuck_deals_by_their_age(sold: Accounts) -> None:
     (stuck,) = json.loads(report("--json").output)["report"]["stuck"]
-    assert (stuck["lead_id"], stuck["days"]) == (lead_id, 3)
-    assert f"/leads/detail/{lead_id}" in next(accounts.folder.glob("report-*.html")).read_text(encoding="utf-8")
+    assert stuck["days"] == 3
+    assert sold.lead(stuck["lead_id"])["status_id"] == INVOICE_SENT
+    assert f"/leads/detail/{stuck['lead_id']}" in next(sold.folder.glob("report-*.html")).read_text(encoding="utf-8")
 
 
 def complaint(*arguments: str) -> str:
