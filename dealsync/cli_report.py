@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated
 
 import typer
+
+WIDTH = 80
 
 
 def report(
@@ -40,7 +43,7 @@ def report(
         return
     typer.echo(f"{made.title} ({made.figures.zone})")
     for line in made.lines():
-        typer.echo(f"  {line}")
+        typer.echo(fill(line, WIDTH, initial_indent="  ", subsequent_indent="    "))
     for path in files:
         typer.echo(str(path))
     if sent:

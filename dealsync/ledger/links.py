@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, case, exists, or_, select
 
 from dealsync.core.models import Link, Tier
 from dealsync.ledger.past import Former, keep_past
@@ -21,11 +21,14 @@ def keep_links(db: Connection, links: Iterable[Link], now: datetime) -> None:
     is_there = exists().where(DealRow.lead_id == LinkRow.lead_id, DealRow.is_deleted.is_(False))
     for link in links:
         may_replace = None if link.tier is Tier.PERSON else ~((LinkRow.tier == Tier.PERSON.value) & is_there)
-        row = {"lead_id": link.lead_id, "tier": link.tier.value, "evidence": link.evidence, "linked_at": now}
+        values = {"lead_id": link.lead_id, "tier": link.tier.value, "evidence": link.evidence}
         differs = or_(LinkRow.lead_id != link.lead_id, LinkRow.tier != link.tier.value)
         _keep_former(db, link.order_id, now, *((differs,) if may_replace is None else (differs, may_replace)))
-        statement = insert(db, LinkRow).values(order_id=link.order_id, **row)
-        db.execute(statement.on_conflict_do_update(index_elements=[LinkRow.order_id], set_=row, where=may_replace))
+        statement = insert(db, LinkRow).values(order_id=link.order_id, linked_at=now, **values)
+        # What is only said again is known since it was said first.
+        linked_at = case((differs, statement.excluded.linked_at), else_=LinkRow.linked_at)
+        fresh = {**values, "linked_at": linked_at}
+        db.execute(statement.on_conflict_do_update(index_elements=[LinkRow.order_id], set_=fresh, where=may_replace))
 
 
 def _keep_former(db: Connection, order_id: str, now: datetime, *replaced: ColumnElement[bool]) -> None:
