@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from dealsync import cli_alerts, cli_checkouts, cli_doctor, cli_inbox, cli_ledger, cli_plans, cli_reviews
+from dealsync import cli_alerts, cli_checkouts, cli_doctor, cli_inbox, cli_ledger, cli_plans, cli_report, cli_reviews
 from dealsync.cli_plans import Deep, ExitCode, Since
 from dealsync.errors import ConfigError, DealsyncError
 from dealsync.files import write_private
@@ -41,6 +41,7 @@ app.command()(cli_plans.plan)
 app.command("apply")(cli_plans.apply)
 app.command()(cli_plans.undo)
 app.command()(cli_doctor.doctor)
+app.command()(cli_report.report)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 MaxChanges = Annotated[

@@ -380,6 +380,12 @@ class AlertsSection(_Section):
     token_days: Annotated[float, Field(ge=0)] = 7  # before Kommo's token ends; 0: never
 
 
+class ReportSection(_Section):
+    """The reports on a month."""
+
+    send: bool = True  # each day, to DEALSYNC_REPORT_URLS
+
+
 class InboxSection(_Section):
     """How webhooks are kept."""
 
@@ -423,6 +429,7 @@ class Config(_Section):
     claim: ClaimSection = ClaimSection()
     inbox: InboxSection = InboxSection()
     alerts: AlertsSection = AlertsSection()
+    report: ReportSection = ReportSection()
     fields: dict[str, NameOrId] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ from dealsync.drained import Drained, Processed, Waiting
 from dealsync.errors import DealsyncError
 from dealsync.issuing import issue_checkouts, waiting_among
 from dealsync.ledger.inbox import Handled, Inbox
-from dealsync.ledger.runs import utc_now
+from dealsync.ledger.runs import DRAIN, utc_now
 from dealsync.look import Looked, look
 from dealsync.planning import make_plan, record_intent
 from dealsync.report import make_report
@@ -103,7 +103,7 @@ def waiting(settings: Settings, event_ids: Collection[str] = ()) -> Waiting:
 @asynccontextmanager
 async def open_drain(settings: Settings, progress: Progress) -> AsyncIterator[Run]:
     """Take the run lock for urgent work. Raises as `open_run`."""
-    async with open_run("drain", settings=settings, progress=progress, urgent=True, account_age=ACCOUNT_AGE) as run:
+    async with open_run(DRAIN, settings=settings, progress=progress, urgent=True, account_age=ACCOUNT_AGE) as run:
         yield run
 
 

@@ -37,6 +37,14 @@ class ConfigError(DealsyncError):
     )
 
 
+class BadMonth(DealsyncError):
+    """A person asked for a report about no month, or one to come. The message says how months are written."""
+
+
+class NotSent(DealsyncError):
+    """A report reached not everybody it was for. The next sending tries all of them again."""
+
+
 class DatabaseError(DealsyncError):
     """The database cannot be opened, reached or migrated. Nothing was sent."""
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from apprise import Apprise, NotifyType
+from apprise.attachment.memory import AttachMemory
 
 from dealsync.core.alerts import Message
 from dealsync.errors import ConfigError
@@ -15,14 +16,14 @@ logging.getLogger("apprise").setLevel(logging.CRITICAL)
 log = logging.getLogger("dealsync.alerts")
 
 
-def bell(urls: Iterable[str]) -> Apprise:
+def bell(urls: Iterable[str], setting: str = "DEALSYNC_ALERT_URLS") -> Apprise:
     """Return what rings everywhere. Raises ConfigError naming the place in the list of an address that is none."""
     found = Apprise()
     for place, url in enumerate(urls, start=1):
         if not found.add(url):
             scheme = url.partition(":")[0][:20]
             raise ConfigError(
-                f"DEALSYNC_ALERT_URLS: number {place} ({scheme}:…) is no address that Apprise knows, such as "
+                f"{setting}: number {place} ({scheme}:…) is no address that Apprise knows, such as "
                 "mailto://user:password@acme.com or slack://token/channel"
             )
     return found
@@ -43,3 +44,14 @@ async def notify(urls: Sequence[str], told: Iterable[Message]) -> bool:
             log.error("the alert %s reached not everybody", message.name)
         done = done and bool(sent)
     return done
+
+
+async def deliver(urls: Sequence[str], title: str, words: str, page: tuple[str, bytes]) -> bool:
+    """Send a report to every address, its page (name, HTML) where that service takes files; whether all took it.
+
+    Raises ConfigError as `bell`.
+    """
+    ringing = bell(urls, "DEALSYNC_REPORT_URLS")
+    name, content = page
+    attached = AttachMemory(content=content, name=name, mimetype="text/html")  # type: ignore[no-untyped-call]
+    return bool(await ringing.async_notify(body=words, title=title, notify_type=NotifyType.INFO, attach=attached))

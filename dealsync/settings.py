@@ -81,6 +81,7 @@ class Environment(BaseSettings):
     smtp_password: SecretStr = SecretStr("")
     smtp_security: Literal["starttls", "tls", "none"] = "starttls"
     dealsync_alert_urls: SecretStr = SecretStr("")
+    dealsync_report_urls: SecretStr = SecretStr("")
     prefect_api_url: str = ""
     prefect_api_auth_string: SecretStr = SecretStr("")
     dealsync_database_url: SecretStr = SecretStr("sqlite:///dealsync.db")
@@ -157,6 +158,11 @@ class Environment(BaseSettings):
     def alert_urls(self) -> tuple[str, ...]:
         """Where alerts go, as Apprise writes addresses."""
         return tuple(self.dealsync_alert_urls.get_secret_value().split())
+
+    @property
+    def report_urls(self) -> tuple[str, ...]:
+        """Where reports go: where alerts go, unless they have addresses of their own."""
+        return tuple(self.dealsync_report_urls.get_secret_value().split()) or self.alert_urls
 
     @property
     def webhook_secrets(self) -> list[str]:

@@ -7,12 +7,12 @@ from typing import Any
 from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 
-from dealsync.errors import Unreachable
+from dealsync.errors import NotSent, Unreachable
 
 RETRIES = 2
 RETRY_DELAYS_S = [60.0, 300.0]
 
 
 async def if_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether waiting may help: an API that could not be reached. Everything else needs a person."""
-    return isinstance(await state.aresult(raise_on_failure=False), Unreachable)
+    """Whether waiting may help: an API or a mailbox that could not be reached. Everything else needs a person."""
+    return isinstance(await state.aresult(raise_on_failure=False), (Unreachable, NotSent))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Connection, Engine, select, update
 
 from dealsync.core.plan import Drift, Plan, Refusal
+from dealsync.ledger.past import Former, keep_past
 from dealsync.ledger.tables import FindingRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
@@ -41,11 +43,7 @@ class Findings:
             for chunk in chunks(rows):
                 statement = insert(db, table).values(chunk)
                 fresh = {"last_seen_at": now, "lead_id": statement.excluded.lead_id}
-                db.execute(
-                    update(table)
-                    .where(table.c.finding.in_([row["finding"] for row in chunk]), table.c.ended_at.is_not(None))
-                    .values(first_seen_at=now, ended_at=None)
-                )
+                _reopen(db, {row["finding"]: row["since"] for row in chunk}, now)
                 db.execute(statement.on_conflict_do_update(index_elements=[table.c.finding], set_=fresh))
             if whole:
                 unseen = (table.c.last_seen_at < now, table.c.ended_at.is_(None))
@@ -63,7 +61,18 @@ class Findings:
             return [Lasting(*row) for row in db.execute(found.order_by(FindingRow.first_seen_at, FindingRow.finding))]
 
 
-def _rows(plan: Plan, now: datetime) -> Iterator[dict[str, object]]:
+def _reopen(db: Connection, found: Mapping[str, datetime | None], now: datetime) -> None:
+    """Begin anew what had ended; when it was so before is kept."""
+    table = table_of(FindingRow)
+    kept = (table.c.finding, table.c.first_seen_at, table.c.since, table.c.ended_at)
+    for row in db.execute(select(*kept).where(table.c.finding.in_(found), table.c.ended_at.is_not(None))).all():
+        before = {"first_seen_at": row.first_seen_at, "since": row.since, "ended_at": row.ended_at}
+        keep_past(db, [Former("findings", row.finding, now, before)])
+        anew = {"first_seen_at": now, "ended_at": None, "since": found[row.finding]}
+        db.execute(update(table).where(table.c.finding == row.finding).values(anew))
+
+
+def _rows(plan: Plan, now: datetime) -> Iterator[dict[str, Any]]:
     found: Iterable[Drift | Refusal] = (*plan.drifts, *plan.refusals)
     for row in found:
         yield {
@@ -71,6 +80,7 @@ def _rows(plan: Plan, now: datetime) -> Iterator[dict[str, object]]:
             "kind": row.drift if isinstance(row, Drift) else REFUSAL,
             "source": row.source,
             "lead_id": row.lead_id,
+            "since": row.since if isinstance(row, Drift) else None,
             "first_seen_at": now,
             "last_seen_at": now,
         }

@@ -24,6 +24,7 @@ from dealsync.core.tables import (
     SUBSCRIPTION_COLUMNS,
 )
 from dealsync.ledger.frames import stored
+from dealsync.ledger.past import keep_replaced
 from dealsync.ledger.tables import (
     ContactEmailRow,
     ContactRow,
@@ -271,6 +272,7 @@ def _keep(db: Connection, model: type[DeclarativeBase], rows: Iterable[Row]) -> 
     unique = {row[key.name]: row for row in rows}
     taken: set[Any] = set()
     for chunk in chunks(unique.values()):
+        keep_replaced(db, model, chunk)
         statement = insert(db, table).values(chunk)
         statement = statement.on_conflict_do_update(
             index_elements=[key],

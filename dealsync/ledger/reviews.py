@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Engine, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, exists, select, update
 
 from dealsync.core.models import Link, Tier
 from dealsync.core.plan import Candidate, Decision, Review, Scope
@@ -18,6 +18,7 @@ from dealsync.core.tables import DECISION_COLUMNS
 from dealsync.errors import AlreadyDecided, AlreadyPlaced, UnknownReview
 from dealsync.ledger.frames import stored
 from dealsync.ledger.links import keep_links
+from dealsync.ledger.past import Former, keep_past
 from dealsync.ledger.tables import DealRow, LedgerEntry, LinkRow, OrderRow, ReviewRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
@@ -105,6 +106,8 @@ def keep_reviews(db: Connection, reviews: Sequence[Review], scope: Scope | None,
     is_gone = exists().where(
         LinkRow.order_id == ReviewRow.order_id, DealRow.lead_id == LinkRow.lead_id, DealRow.is_deleted.is_(True)
     )
+    undecided = (ReviewRow.state != ReviewState.RESOLVED.value) | is_gone
+    _keep_closed(db, [review.order_id for review in reviews], undecided, now)
     for review in reviews:
         row = {
             "candidates": list(review.candidates),
@@ -116,7 +119,6 @@ def keep_reviews(db: Connection, reviews: Sequence[Review], scope: Scope | None,
             order_id=review.order_id, first_seen_at=now, state=ReviewState.OPEN.value, **row
         )
         opened = row | {"state": ReviewState.OPEN.value, "decision": None, "decided_by": None, "decided_at": None}
-        undecided = (ReviewRow.state != ReviewState.RESOLVED.value) | is_gone
         db.execute(statement.on_conflict_do_update(index_elements=[ReviewRow.order_id], set_=opened, where=undecided))
     gone = _open_ids(db, scope) - {review.order_id for review in reviews}
     if scope is not None and scope.order_ids is not None:
@@ -124,6 +126,26 @@ def keep_reviews(db: Connection, reviews: Sequence[Review], scope: Scope | None,
     for ids in chunks(sorted(gone)):
         settled = update(ReviewRow).where(ReviewRow.order_id.in_(ids)).where(ReviewRow.state == ReviewState.OPEN.value)
         db.execute(settled.values(state=ReviewState.SETTLED.value, last_seen_at=now))
+
+
+def _keep_closed(db: Connection, order_ids: Sequence[str], undecided: ColumnElement[bool], now: datetime) -> None:
+    """Write down when reviews that are about to be opened again had ended."""
+    kept = (ReviewRow.order_id, ReviewRow.first_seen_at, ReviewRow.state, ReviewRow.decided_at, ReviewRow.last_seen_at)
+    for ids in chunks(order_ids):
+        query = select(*kept).where(ReviewRow.order_id.in_(ids), ReviewRow.state != ReviewState.OPEN.value, undecided)
+        formers = [
+            Former("reviews", row.order_id, now, {"first_seen_at": row.first_seen_at, "closed_at": closed_at(row)})
+            for row in db.execute(query)
+        ]
+        keep_past(db, formers)
+
+
+def closed_at(row: Any) -> datetime | None:
+    """Return when a review ended; None as long as it is open."""
+    if row.state == ReviewState.OPEN.value:
+        return None
+    at: datetime | None = row.decided_at if row.state == ReviewState.RESOLVED.value else None
+    return at or row.last_seen_at
 
 
 def _open_ids(db: Connection, scope: Scope | None = None) -> set[str]:

@@ -32,6 +32,8 @@ RETRY_S = 2.0
 """How often a waiting run tries to take the lock."""
 LOCK = "run"
 RECONCILE, DEEP_SWEEP = "reconcile", "deep-sweep"
+DRAIN = "drain"
+"""The job that webhooks start."""
 APPLYING_JOBS = (RECONCILE, DEEP_SWEEP)
 """Jobs that bring all deals in line; the second is the first and more."""
 RUNNING, DONE, FAILED, STUCK, ABANDONED = "running", "done", "failed", "stuck", "abandoned"

@@ -337,6 +337,18 @@ class FindingRow(Base):
     first_seen_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    since: Mapped[datetime | None]  # it is so, by what was known when it was first seen; empty for a refusal
+
+
+class PastRow(Base):
+    """What something was until it changed, see `ledger.past`."""
+
+    __tablename__ = "past"
+
+    what: Mapped[str] = mapped_column(String(20), primary_key=True)  # a table's name, or "users"
+    name: Mapped[str] = mapped_column(String(400), primary_key=True)  # its key there
+    until: Mapped[datetime] = mapped_column(primary_key=True)
+    values: Mapped[dict[str, Any]]  # those that reports are made of; times as ISO 8601
 
 
 class LedgerEntry(Base):
@@ -431,6 +443,15 @@ class AlertRow(Base):
 
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     since: Mapped[datetime]
+
+
+class SendingRow(Base):
+    """A report that was sent, so that no day brings the same one twice."""
+
+    __tablename__ = "sendings"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)  # month and day: "2026-10 2026-10-28"
+    sent_at: Mapped[datetime]
 
 
 class LockRow(Base):

@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -20,6 +22,7 @@ from dealsync.core.checkup import CATALOGUE, Status, Verdict
 from dealsync.issuing import SLICE
 from dealsync.local_prefect import ROOT, LocalPrefect
 from tests.accounts import ATTENTION, INVOICE_SENT, WON, Accounts, simulated
+from tests.flows.test_alerts import Bell, ringing
 from tests.flows.test_hot_path import until
 
 ANN = {"name": "Ann Example", "email": "ann@example.com"}
@@ -43,8 +46,16 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
 
 
 @pytest.fixture(scope="module")
-def served(prefect: LocalPrefect, accounts: Accounts) -> Iterator[LocalPrefect]:
-    with prefect.serving(accounts.simulator.environment(), folder=accounts.folder):
+def mailbox() -> Iterator[Bell]:
+    """Where reports are sent to."""
+    with ringing() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def served(prefect: LocalPrefect, accounts: Accounts, mailbox: Bell) -> Iterator[LocalPrefect]:
+    where = {"DEALSYNC_REPORT_URLS": f"json://127.0.0.1:{mailbox.server_port}/reports"}
+    with prefect.serving(accounts.simulator.environment() | where, folder=accounts.folder):
         yield prefect
 
 
@@ -191,6 +202,28 @@ def test_story__a_person_decides_a_review_in_its_form(served: LocalPrefect, acco
 
     served.run_deployment("reconcile", {"apply": True})
     assert accounts.lead(second)["status_id"] == WON
+
+
+def test_story__the_report_of_the_month_is_shown_and_sent_once_a_day(
+    served: LocalPrefect, accounts: Accounts, mailbox: Bell
+) -> None:
+    accounts.control("orders", email="reported@example.com", total=12300)
+    served.run_deployment("reconcile", {"apply": True})
+    month = f"{datetime.now(ZoneInfo('America/New_York')):%Y-%m}"  # never that of yesterday: it may be another one
+    run = served.run_deployment("daily-report", {"month": month, "send": True})
+    assert (run.state, run.message.endswith("Report: sent")) == ("Completed", True)
+    shown = served.artifacts(run.id)["daily-report"]
+    assert "came in" in shown
+    assert not {"reported@example.com", "Seller", "Admin"} & set(_words(shown))
+    (heard,) = mailbox.heard
+    assert heard["message"].splitlines()[0] in shown
+    assert [attached["filename"] for attached in heard["attachments"]] == [f"report-{month}.html"]
+    again = served.run_deployment("daily-report", {"month": month, "send": True})
+    assert "sent before on this day" in again.message
+    assert served.run_deployment("daily-report", {"send": False}).state == "Completed"
+    assert len(mailbox.heard) == 1
+    wrong = served.run_deployment("daily-report", {"month": "2026-13"})
+    assert (wrong.state, "is no month" in wrong.message) == ("Failed", True)
 
 
 def test_form__of_a_review_asks_for_typed_and_explained_values(served: LocalPrefect) -> None:
