@@ -119,6 +119,12 @@ async def silence(context: Context) -> Verdict:
     return _condition(context, "silent-receiver", "as far as polls can tell")
 
 
+async def approval(context: Context) -> Verdict:
+    """Look for a question that waits for its answer."""
+    found = context.found_wrong.get("approval")
+    return ok("no plan waits for approval") if found is None else warning(found.words)
+
+
 def _rights_of(path: Path) -> int | None:
     """The rights of a file; None if it is not there."""
     if os.name == "nt":
@@ -153,4 +159,5 @@ CHECKS: dict[str, Check] = {
     "DS512": drift,
     "DS513": silence,
     "DS514": addresses,
+    "DS515": approval,
 }

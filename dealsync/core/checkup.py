@@ -481,6 +481,14 @@ OURSELVES = (
         needs=("DS501",),
         offline=True,
     ),
+    CheckKind(
+        "DS515",
+        "nobody is waited for",
+        "A plan waits for a person's approval; nothing of it is sent before, and after the time for an answer neither.",
+        "Open the paused run in the Prefect UI, *Resume*; its artifact `approval` lists what waits.",
+        needs=("DS302", "DS502"),
+        offline=True,
+    ),
 )
 CATALOGUE: tuple[CheckKind, ...] = (*LEMON_SQUEEZY, *KOMMO, *DATABASE, *PREFECT, *OURSELVES)
 CONDITIONS: Mapping[str, tuple[str, ...]] = {
@@ -492,5 +500,6 @@ CONDITIONS: Mapping[str, tuple[str, ...]] = {
     "old-drift": ("DS512",),
     "silent-receiver": ("DS513",),
     "expiring-token": ("DS202",),
+    "approval": ("DS515",),
 }
 """Which checks tell of the conditions of `core.alerts`."""

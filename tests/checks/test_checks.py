@@ -13,6 +13,7 @@ from sqlalchemy import delete, insert, text, update
 
 from dealsync.core.checkup import CATALOGUE, Status
 from dealsync.core.evidence import Sender
+from dealsync.ledger.approvals import Approval, Approvals
 from dealsync.ledger.blocks import Blocks
 from dealsync.ledger.runs import KOMMO_ACCOUNT, STUCK, utc_now
 from dealsync.ledger.slots import SharedSlots, limit_name
@@ -418,6 +419,13 @@ def run_is_stuck(world: World) -> None:
     run = {"run_id": "stuck", "job": "process-inbox", "started_at": utc_now(), "outcome": STUCK, "summary": {}}
     with world.database() as engine, engine.begin() as db:
         db.execute(insert(RunRow).values(run))
+
+
+@breaks("DS515", WARNING)
+def plan_waits_for_a_person(world: World) -> None:
+    now = utc_now()
+    with world.database() as engine:
+        Approvals(engine).ask(Approval("asking", now, now + HOUR, ("it is large",), {"close": 300}))
 
 
 @breaks("DS512")
