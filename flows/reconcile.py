@@ -13,18 +13,22 @@ from pydantic import Field
 from dealsync.errors import RunInProgress
 from dealsync.poll import Reach, side_by_side
 from dealsync.reconcile import job_of, made_up_for
-from dealsync.run import open_run
+from dealsync.run import PAUSED, open_run
 from tasks.apply import apply_plan
+from tasks.boards import publish_boards
+from tasks.naming import name_at_end
 from tasks.plan import compare
 from tasks.poll import read_kommo, read_lemon_squeezy
+from tasks.progress import showing_progress
 from tasks.record import record_intent, settle_doubts
 from tasks.report import publish_plan, publish_report
 from tasks.schedule import was_due_at
+from tasks.settings import begin
 
 MaxChanges = Annotated[int | None, Field(ge=0)]
 
 
-@flow(name="reconcile")
+@flow(name="reconcile", on_completion=[name_at_end], on_failure=[name_at_end], on_crashed=[name_at_end])
 async def reconcile(
     apply: bool = False, deep: bool = False, since: date | None = None, max_changes: MaxChanges = None
 ) -> State[str]:
@@ -36,12 +40,17 @@ async def reconcile(
         since: Read orders made on or after this day (UTC).
         max_changes: A plan that touches more deals sends nothing, and the run fails. Empty: `limits.max_changes`.
     """
+    settings = await begin()
+    apply = apply and not settings.paused
     reach = Reach(deep, datetime.combine(since, time(), UTC) if since else None)
     job = job_of(apply=apply, reach=reach)
-    if apply and (due_at := was_due_at()) and (other := made_up_for(job, due_at)):
+    if apply and (due_at := was_due_at()) and (other := made_up_for(job, due_at, settings.environment)):
         return Completed(name="Skipped", message=f"Run {other} began after this one was due, and did its work")
     try:
-        async with open_run(job, progress=get_run_logger().debug) as run:
+        async with (
+            open_run(job, settings=settings, progress=get_run_logger().debug) as run,
+            showing_progress(run, applies=apply),
+        ):
             await settle_doubts(run)
             await side_by_side(read_lemon_squeezy(run, reach), read_kommo(run, reach))
             plan = await compare(run)
@@ -52,5 +61,6 @@ async def reconcile(
             report = await publish_report(run, plan, outcomes if apply else None)
     except RunInProgress as busy:
         return Completed(name="Skipped", message=str(busy))
+    await publish_boards(settings, report, charts=deep)
     report.raise_if_failed()
-    return Completed(message=report.headline())
+    return Completed(message=f"{PAUSED} {report.headline()}" if settings.paused else report.headline())
