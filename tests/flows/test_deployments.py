@@ -1,11 +1,9 @@
 """The flows as Prefect runs them: deployed, triggered as the UI triggers them, on a real server."""
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +88,13 @@ def test_story__a_purchase_and_a_refund_go_through_the_deployed_flow(served: Loc
     assert '"action": "close"' in artifacts["plan"]
     assert not {"Ann", "ann@example.com", "self.serve"} & set(_words(str(artifacts)))
 
+    assert name_of(served, run) == "hourly: 1 closed, 1 created"
+    assert {accounts.store_tag, "live", "dealsync"} <= set(run.tags)
+    assert set(artifacts) == {"plan", "report", "summary", "drift", "latency"}
+
     again = served.run_deployment("reconcile", {"apply": True})
     assert "nothing to do" in again.message
+    assert set(served.artifacts(again.id)) == {"plan", "report", "summary", "drift"}  # nothing is out of step any more
 
     accounts.control(f"orders/{order.get('data', order)['id']}/refund")
     planned = served.run_deployment("reconcile", {"apply": False})
@@ -100,6 +103,16 @@ def test_story__a_purchase_and_a_refund_go_through_the_deployed_flow(served: Loc
     served.run_deployment("reconcile", {"apply": True})
     assert accounts.lead(lead_id)["status_id"] == ATTENTION
     assert len(accounts.texts(lead_id)[1]) == 1
+
+
+def name_of(served: LocalPrefect, run: FlowRun) -> str:
+    """Return the name of a run of `reconcile`: it comes right after the run has ended."""
+
+    def name() -> str:
+        return next(one.name for one in served.flow_runs("reconcile") if one.id == run.id)
+
+    until(lambda: ": " in name())
+    return name()
 
 
 def test_story__one_refused_record_stops_no_other_and_the_run_is_red(served: LocalPrefect, accounts: Accounts) -> None:
@@ -121,6 +134,7 @@ def test_story__a_plan_over_the_limit_is_red_and_sends_nothing(served: LocalPref
     run = served.run_deployment("reconcile", {"apply": True, "max_changes": 0})
     assert run.state == "Failed"
     assert "max_changes" in run.message
+    assert name_of(served, run) == "hourly: failed, the plan is too large"
     assert len(accounts.kommo()["leads"]) == before
     served.run_deployment("reconcile", {"apply": True})
 
@@ -147,105 +161,6 @@ def test_story__many_deals_at_the_invoice_stage_get_a_link_each_and_the_run_show
 
     again = served.run_deployment("issue-checkouts", {"leads": lead_ids[:1]})
     assert again.message == "Checkouts: 1 had one already"
-
-
-def name_of(served: LocalPrefect, run: FlowRun, deployment: str = "reconcile") -> str:
-    """Return the name of a run once it says what the run did: it is given right after the run has ended."""
-    until(lambda: ": " in named(served, run, deployment))
-    return named(served, run, deployment)
-
-
-def named(served: LocalPrefect, run: FlowRun, deployment: str) -> str:
-    return next(one.name for one in served.flow_runs(deployment) if one.id == run.id)
-
-
-def test_names__say_what_runs_did_and_tags_for_which_store(served: LocalPrefect, accounts: Accounts) -> None:
-    accounts.control("leads", price=770, contact={"name": "N", "email": "n@example.com"})
-    accounts.control("orders", email="n@example.com", total=77000)
-    planned = served.run_deployment("reconcile", {"apply": False})
-    done = served.run_deployment("reconcile", {"apply": True})
-    again = served.run_deployment("reconcile", {"apply": True, "deep": True})
-    accounts.control("orders", email="n2@example.com", total=100)
-    refused = served.run_deployment("reconcile", {"apply": True, "max_changes": 0})
-    assert re.fullmatch(r"plan: \d+ changes waiting", name_of(served, planned))
-    assert name_of(served, done) == "hourly: 1 closed"
-    assert name_of(served, again) == "nightly: nothing to do"
-    assert name_of(served, refused) == "hourly: failed, the plan is too large"
-    store = f"store:{accounts.simulator.environment()['LEMON_SQUEEZY_STORE_ID']}"
-    assert {store, "live", "dealsync"} <= set(served.flow_runs("reconcile")[-1].tags)
-    served.run_deployment("reconcile", {"apply": True})
-
-
-def test_names__of_runs_over_an_empty_inbox_and_about_checkouts(served: LocalPrefect) -> None:
-    drained, issued = (served.run_deployment(name, {}) for name in ("process-inbox", "issue-checkouts"))
-    assert name_of(served, drained, "process-inbox") == "webhook: nothing waits"
-    assert name_of(served, issued, "issue-checkouts") == "checkouts: nothing to do"
-
-
-@contextmanager
-def variable(served: LocalPrefect, name: str, value: Any) -> Iterator[None]:
-    """Set a Prefect variable for a while, as the UI does."""
-    api = f"{served.ui_url}/api/variables"
-    httpx.post(f"{api}/", json={"name": name, "value": value}, timeout=30).raise_for_status()
-    try:
-        yield
-    finally:
-        httpx.delete(f"{api}/name/{name}", timeout=30).raise_for_status()
-
-
-def test_variables__pause_everything_and_set_the_limit(served: LocalPrefect, accounts: Accounts) -> None:
-    deals = len(accounts.kommo()["leads"])
-    accounts.control("orders", email="paused@example.com", total=100)
-    with variable(served, "dealsync_paused", "true"):
-        paused = served.run_deployment("reconcile", {"apply": True})
-        issued = served.run_deployment("issue-checkouts", {})
-    assert (paused.state, "paused by the Prefect variable dealsync_paused" in paused.message) == ("Completed", True)
-    assert name_of(served, paused).startswith("hourly: paused, ")
-    assert "dealsync_paused" in served.artifacts(paused.id)["report"]
-    assert (issued.state, name_of(served, issued, "issue-checkouts")) == ("Paused", "checkouts: paused")
-    with variable(served, "dealsync_max_changes", 0):
-        refused = served.run_deployment("reconcile", {"apply": True})
-    assert (refused.state, "max_changes = 0" in refused.message) == ("Failed", True)
-    with variable(served, "dealsync_max_changes", "plenty"):
-        wrong = served.run_deployment("reconcile", {"apply": True})
-    assert (wrong.state, "dealsync_max_changes (" in wrong.message) == ("Failed", True)
-    assert len(accounts.kommo()["leads"]) == deals
-    served.run_deployment("reconcile", {"apply": True})
-    assert len(accounts.kommo()["leads"]) == deals + 1
-
-
-@contextmanager
-def block(served: LocalPrefect, **data: str) -> Iterator[None]:
-    """Fill in the block of accounts for a while, as the UI does; what is not given is left empty."""
-    api = f"{served.ui_url}/api"
-    kind = httpx.get(f"{api}/block_types/slug/dealsync-accounts", timeout=30).raise_for_status().json()["id"]
-    wanted = {"block_schemas": {"block_type_id": {"any_": [kind]}}}
-    schema = httpx.post(f"{api}/block_schemas/filter", json=wanted, timeout=30).raise_for_status().json()[0]["id"]
-    document = {"name": "dealsync", "block_type_id": kind, "block_schema_id": schema, "data": data}
-    made = httpx.post(f"{api}/block_documents/", json=document, timeout=30).raise_for_status().json()
-    try:
-        yield
-    finally:
-        httpx.delete(f"{api}/block_documents/{made['id']}", timeout=30).raise_for_status()
-
-
-def test_block__its_credentials_go_before_the_environment_and_are_never_shown(served: LocalPrefect) -> None:
-    """The environment holds the right ones here, so that whatever the block has wrong shows."""
-    with block(served, kommo_token="a-token-of-nobody", lemon_squeezy_webhook_secret=""):
-        refused = served.run_deployment("reconcile", {"apply": True})
-    assert refused.state == "Failed"
-    assert name_of(served, refused) == "hourly: failed, a key is refused"
-    with block(served, kommo_token="a token of nobody", kommo_domain="not a host"):
-        wrong = served.run_deployment("reconcile", {"apply": True})
-    assert "KOMMO_DOMAIN, KOMMO_TOKEN: as the block dealsync-accounts/dealsync has it" in wrong.message
-    assert name_of(served, wrong) == "hourly: failed, the settings are wrong"
-    with block(served, dealsync_mode="test"):
-        other = served.run_deployment("reconcile", {"apply": False})
-    assert "of the other mode" in served.artifacts(other.id)["report"]
-    assert "test" in served.flow_runs("reconcile")[-1].tags
-    shown = str([refused, wrong, other]) + (served.home / "serve.log").read_text(encoding="utf-8")
-    assert "of-nobody" not in shown
-    assert "of nobody" not in shown
 
 
 def test_story__a_person_decides_a_review_in_its_form(served: LocalPrefect, accounts: Accounts) -> None:
