@@ -71,24 +71,25 @@ def summary(report: Report) -> Board:
 
 
 def drift(report: Report) -> Board:
-    """What is out of step, class by class, with its age."""
+    """What was out of step as the run began, class by class, with its age (UTC), and how much of it the run mended."""
     rows, mended = [], _mended(report)
     for name, words in DRIFT_WORDS.items():
         found = sorted((d for d in report.plan.drifts if d.drift == name), key=lambda d: d.since)
         if found:
             rows.append(
                 {
-                    "class": name,
                     "what": words,
                     "how many": len(found),
-                    "mended by this run": sum(d.key in mended for d in found),
-                    "oldest since": f"{found[0].since:%Y-%m-%d %H:%M} UTC",
+                    "mended": sum(d.key in mended for d in found),
                     "age": age(report.started_at - found[0].since),
-                    "links": ", ".join(_link(report, d) for d in found[:LINKS]) + _more(len(found)),
+                    "oldest since": f"{found[0].since:%Y-%m-%d %H:%M}",
+                    "deals": ", ".join(_link(report, d) for d in found[:LINKS]) + _more(len(found)),
+                    "class": name,
                 }
             )
     left = len(report.plan.drifts) - len(mended)
-    headline = f"{number(left, 'thing')} out of step" if left else "Nothing is out of step"
+    headline = f"{number(left, 'thing')} out of step" if left else "Nothing is out of step any more"
+    headline += f"; {len(mended)} mended by this run" if mended else ""
     return Board("drift", headline, rows or [{"what": "Nothing is out of step"}], is_empty=not rows)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, func, select
+from sqlalchemy import ColumnElement, Engine, func, or_, select
 
 from dealsync.core.models import OrderStatus
 from dealsync.core.plan import Kind
@@ -42,16 +42,18 @@ class History:
     def won(self, since: datetime) -> list[Won]:
         """Return the payments since a time whose deals are won, in the order in which they were.
 
-        What was paid before dealsync first looked is not counted: nobody could have closed its deal earlier.
+        What a poll found that was paid before dealsync first looked is not counted: nobody could have been quicker.
         """
         first_look = select(func.min(RunRow.started_at)).scalar_subquery()
+        was_told = RunRow.job.not_in(APPLYING_JOBS)
         query = (
             select(OrderRow.created_at, LedgerEntry.closed_at, RunRow.job)
             .join(LedgerEntry, LedgerEntry.source == "order:" + OrderRow.order_id)
             .join(RunRow, RunRow.run_id == LedgerEntry.run_id)
             .where(LedgerEntry.kind.in_((Kind.CLOSE.value, Kind.CREATE_DEAL.value)))
             .where(LedgerEntry.state == State.APPLIED.value, LedgerEntry.closed_at.is_not(None))
-            .where(OrderRow.created_at >= since, OrderRow.created_at >= first_look, OrderRow.total_minor > 0)
+            .where(OrderRow.created_at >= since, OrderRow.total_minor > 0)
+            .where(or_(OrderRow.created_at >= first_look, was_told))
             .order_by(LedgerEntry.closed_at, OrderRow.order_id)
         )
         with self._engine.connect() as db:

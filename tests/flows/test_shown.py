@@ -163,8 +163,8 @@ def test_artifacts__are_made_anew_only_when_they_say_something_new(prefect: Pref
     order = accounts.control("orders", email="fay@example.com", total=9900)["data"]["id"]
     closed = prefect.shown(ran(reconcile, apply=True))
     (row,) = (r for r in json.loads(closed["drift"]) if r["class"] == "paid_no_deal")
-    assert (row["how many"], row["mended by this run"], row["age"]) == (1, 1, "under a day")
-    assert f"lemonsqueezy.com/orders/{order}" in row["links"]
+    assert (row["how many"], row["mended"], row["age"]) == (1, 1, "under a day")
+    assert f"lemonsqueezy.com/orders/{order}" in row["deals"]
     rows = json.loads(closed["latency"])
     assert [(r["last"], r["noticed by"], r["payments"]) for r in rows] == [
         ("24 hours", "poll", 1),

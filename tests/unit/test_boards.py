@@ -87,12 +87,12 @@ def test_drift__tells_for_each_class_how_old_it_is_and_what_the_run_has_mended()
     assert isinstance(board.content, list)
     rows = {row["class"]: row for row in board.content}
     assert list(rows) == ["paid_not_won", "paid_no_deal", "stuck"]
-    assert (rows["paid_not_won"]["how many"], rows["paid_not_won"]["mended by this run"]) == (2, 1)
+    assert (rows["paid_not_won"]["how many"], rows["paid_not_won"]["mended"]) == (2, 1)
     assert (rows["paid_not_won"]["age"], rows["paid_no_deal"]["age"]) == ("2 days", "under a day")
-    assert rows["paid_no_deal"]["mended by this run"] == 1
-    assert rows["stuck"]["oldest since"] == "2026-05-23 07:00 UTC"
-    assert rows["stuck"]["links"] == "[31](https://acme.kommo.com/leads/detail/31)"
-    assert board.headline == "2 things out of step"
+    assert rows["paid_no_deal"]["mended"] == 1
+    assert rows["stuck"]["oldest since"] == "2026-05-23 07:00"
+    assert rows["stuck"]["deals"] == "[31](https://acme.kommo.com/leads/detail/31)"
+    assert board.headline == "2 things out of step; 2 mended by this run"
 
 
 def test_drift__what_failed_or_was_only_planned_mends_nothing() -> None:
@@ -108,8 +108,8 @@ def test_drift__names_twenty_deals_and_counts_the_others() -> None:
     board = boards.drift(report(Plan(drifts=drifts)))
     assert isinstance(board.content, list)
     (row,) = board.content
-    assert row["links"].count("leads/detail/") == 20
-    assert row["links"].endswith(" and 5 more")
+    assert row["deals"].count("leads/detail/") == 20
+    assert row["deals"].endswith(" and 5 more")
 
 
 def test_summary__has_the_figures_and_links_of_both_sides() -> None:
