@@ -90,11 +90,11 @@ def test_story__a_purchase_and_a_refund_go_through_the_deployed_flow(served: Loc
 
     assert name_of(served, run) == "hourly: 1 closed, 1 created"
     assert {accounts.store_tag, "live", "dealsync"} <= set(run.tags)
-    assert set(artifacts) == {"plan", "report", "summary", "drift", "latency"}
+    assert {"summary", "drift"} <= set(artifacts)
 
     again = served.run_deployment("reconcile", {"apply": True})
     assert "nothing to do" in again.message
-    assert set(served.artifacts(again.id)) == {"plan", "report", "summary", "drift"}  # nothing is out of step any more
+    assert "Nothing is out of step" in served.artifacts(again.id)["drift"]
 
     accounts.control(f"orders/{order.get('data', order)['id']}/refund")
     planned = served.run_deployment("reconcile", {"apply": False})
@@ -207,6 +207,8 @@ def test_prefect_deploy__twice_leaves_each_deployment_once(prefect: LocalPrefect
     command("work-pool", "create", "dealsync", "--type", "process")
     command("deploy", "--all")
     command("deploy", "--all")
+    command("block", "register", "--file", "tasks/accounts.py")
+    assert httpx.get(f"{prefect.ui_url}/api/block_types/slug/dealsync-accounts", timeout=30).is_success
     rows = httpx.post(f"{prefect.ui_url}/api/deployments/filter", json={}, timeout=30).json()
     assert sorted(row["name"] for row in rows) == sorted(entry["name"] for entry in DECLARED["deployments"])
     hourly = next(row for row in rows if row["name"] == "reconcile")
