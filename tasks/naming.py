@@ -52,11 +52,14 @@ async def name_at_start(tags: Collection[str]) -> None:
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return
-    flow_run, title = context.flow_run, _title(context.flow, context.flow_run)
+    flow, flow_run = context.flow, context.flow_run
+    if flow is not None and flow.flow_run_name:
+        await _update(flow_run, flow_run.name, tags)  # it has a better one
+        return
+    title = _title(flow, flow_run)
     _told.setdefault(flow_run.id, _Told()).tags |= set(tags)
     if not flow_run.name.startswith(title) or not set(tags) <= set(flow_run.tags):
-        name = flow_run.name if flow_run.name.startswith(title) else title
-        await _update(flow_run, name, tags)
+        await _update(flow_run, flow_run.name if flow_run.name.startswith(title) else title, tags)
 
 
 async def name_at_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

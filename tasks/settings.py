@@ -17,7 +17,7 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from pydantic import ValidationError
 
 from dealsync.errors import ConfigError
-from dealsync.settings import Environment, Overrides, Settings, block_name, load_environment, load_settings
+from dealsync.settings import Overrides, Settings, block_name, load_settings
 from dealsync.switches import Switches, switched
 from tasks.accounts import DealsyncAccounts
 from tasks.naming import name_at_start
@@ -37,12 +37,6 @@ async def read_settings() -> Settings:
     """Return what is configured. Raises ConfigError."""
     overrides, variables = await _asked()
     return switched(load_settings(overrides), variables)
-
-
-async def read_environment() -> Environment:
-    """Return the credentials alone. Raises ConfigError."""
-    overrides, _ = await _asked()
-    return load_environment(overrides)
 
 
 async def _asked() -> tuple[Overrides, Mapping[str, Any]]:
