@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any
 
 from prefect import get_client, get_run_logger, task
-from prefect.artifacts import acreate_image_artifact, acreate_markdown_artifact, acreate_table_artifact
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 
@@ -28,15 +28,12 @@ async def publish_boards(settings: Settings, report: Report, *, charts: bool) ->
     """Summary, drift, reviews, latency; charts where they are asked for. The work is done: no artifact fails a run."""
     with closing(build_store(settings.environment)) as store:
         found = list(_boards(settings, store, report))
-        pictures = await asyncio.to_thread(_pictures, settings, store) if charts else {}
+        found += await asyncio.to_thread(_pictures, settings, store) if charts else []
     try:
-        shown = await _shown([*(board.key for board in found), *pictures])
+        shown = await _shown([board.key for board in found])
         for board in found:
             if _is_news(board, shown.get(board.key)):
                 await _publish(board)
-        for key, (headline, url) in pictures.items():
-            if shown.get(key) != url:
-                await acreate_image_artifact(url, key=key, description=headline)
     except AWAY as error:
         get_run_logger().warning(
             "Prefect does not take the artifacts (%s); the next run makes them", type(error).__name__
@@ -51,11 +48,10 @@ def _boards(settings: Settings, store: Store, report: Report) -> Iterator[Board]
     yield boards.latency(History(store.limits.database).won(now - boards.LONGEST_WINDOW), now)
 
 
-def _pictures(settings: Settings, store: Store) -> dict[str, tuple[str, str]]:
+def _pictures(settings: Settings, store: Store) -> list[Board]:
     from dealsync.pictures import pictures  # Matplotlib takes a second to load, and most runs draw nothing
 
-    found = pictures(History(store.limits.database), settings, utc_now())
-    return {picture.key: (picture.headline, picture.url) for picture in found}
+    return list(pictures(History(store.limits.database), settings, utc_now()))
 
 
 async def _shown(keys: Collection[str]) -> Mapping[str, Any]:
