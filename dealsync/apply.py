@@ -270,8 +270,10 @@ def _creating(create: Callable[[Sequence[dict[str, Any]]], Awaitable[dict[str, i
 async def _deliver(run: Run, parcels: Sequence[Parcel], call: Call, what: str) -> list[tuple[Parcel, Result]]:
     """Send parcels batch by batch and record what became of each; every one has a result in the end."""
     delivered: list[tuple[Parcel, Result]] = []
-    for batch in batches(parcels, run.settings.config.limits.batch_size):
-        run.progress(f"Kommo: writing {what}, {len(delivered)} of {len(parcels)} done")
+    parts = list(batches(parcels, run.settings.config.limits.batch_size))
+    for number, batch in enumerate(parts):
+        words = f"Kommo: writing {what}, {len(delivered)} of {len(parcels)} done"
+        run.reach(f"writing {what}", words, number, len(parts), writes=True)
         run.store.runs.ensure_held(run.run_id)
         lead_ids = {a.key: p.lead_id for p in batch for a in p.actions}
         ways_back = {key: change for p in batch for key, change in p.ways_back.items()}
@@ -283,6 +285,7 @@ async def _deliver(run: Run, parcels: Sequence[Parcel], call: Call, what: str) -
             answered = [(parcel, results.get(parcel.request_id, NOT_SENT)) for parcel in batch]
             _record(run, answered)
         delivered += answered
+    run.steps.end(f"writing {what}")
     return delivered
 
 

@@ -17,7 +17,7 @@ from dealsync.ledger.runs import utc_now
 from dealsync.planning import record_intent
 from dealsync.report import MARKDOWN_ROWS, Report, cell, order_link
 from dealsync.run import Run
-from dealsync.settings import build_store, load_environment
+from dealsync.settings import Environment, build_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +118,9 @@ def ask(run: Run, verdict: Verdict) -> Question | None:
     return Question(approval, verdict.held)
 
 
-def note_answer(question: Question, reply: Reply) -> None:
+def note_answer(environment: Environment, question: Question, reply: Reply) -> None:
     """Write the answer into the journal, before anything follows from it."""
-    with told_as_ours(), closing(build_store(load_environment())) as store:
+    with told_as_ours(), closing(build_store(environment)) as store:
         store.approvals.answer(
             question.approval.run_id, reply.answer, utc_now(), kinds=reply.kinds, by=reply.by, words=reply.words
         )

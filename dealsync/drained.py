@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from dealsync import report_markdown
 from dealsync.core.inbox import InboxItem, InboxState, tags_of
 from dealsync.errors import EventsParked
 from dealsync.issued import Issued
@@ -111,7 +112,7 @@ class Drained:
             when = f"{item.received_at:%Y-%m-%d %H:%M:%S}"
             cells = (item.event.event_name, item.about or "-", when, event.state.value, event.words)
             lines.append(f"| {' | '.join(map(cell, cells))} |")
-        return "\n".join(lines) + "\n\n" + self.report.as_markdown()
+        return "\n".join(lines) + "\n\n" + report_markdown.as_markdown(self.report)
 
     def raise_if_failed(self) -> None:
         """Raise RunFailed for what was not written, EventsParked for events that were given up."""

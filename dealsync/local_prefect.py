@@ -51,6 +51,7 @@ class FlowRun:
     waited_s: float
     took_s: float
     tags: tuple[str, ...] = ()
+    name: str = ""
 
 
 class LocalPrefect:
@@ -206,6 +207,7 @@ def _flow_run(run: Mapping[str, Any]) -> FlowRun:
         waited_s=float(run["estimated_start_time_delta"]),
         took_s=float(run["total_run_time"]),
         tags=tuple(run["tags"]),
+        name=run["name"],
     )
 
 

@@ -121,11 +121,13 @@ async def _walk(run: Run, reach: Reach, listed: Listed[Row]) -> int:
         async for page in walk:
             listed.keep(page.rows)
             count, number, last = count + len(page.rows), page.number, page.last
-            run.progress(f"Lemon Squeezy {listed.name}: page {number} of {last}")
+            words = f"Lemon Squeezy {listed.name}: page {number} of {last}"
+            run.reach(listed.watermark, words, number, last if stop_at is None else None)
+    run.steps.end(listed.watermark)
     next_page = mark.next_page if mark else 0
     if mark and not reach.deep and reach.since is None and number < last:
         end = last if listed.window is None else min(last, _oldest_page(run, listed, listed.window))
-        count, next_page = await _reread(listed, count, range(number + 1, end + 1), next_page)
+        count, next_page = await _reread(run, listed, count, range(number + 1, end + 1), next_page)
     leaves_a_gap = mark is not None and stop_at is not None and stop_at > mark.polled_at
     if mark is None or not leaves_a_gap:
         run.store.runs.set_watermark(listed.watermark, Watermark(run.started_at, next_page))
@@ -139,7 +141,9 @@ async def _walk_refunds(run: Run, store_id: str) -> int:
         async for page in walk:
             run.store.mirror.keep_invoices(page.rows)
             count += len(page.rows)
-            run.progress(f"Lemon Squeezy refunded invoices: page {page.number} of {page.last}")
+            words = f"Lemon Squeezy refunded invoices: page {page.number} of {page.last}"
+            run.reach(f"refunds:{store_id}", words, page.number, page.last)
+    run.steps.end(f"refunds:{store_id}")
     return count
 
 
@@ -152,7 +156,9 @@ async def _walk_checkouts(run: Run, reach: Reach, store_id: str) -> int:
         async for page in walk:
             run.store.evidence.keep_checkouts(c for c in map(issued, page.rows) if c is not None)
             count += len(page.rows)
-            run.progress(f"Lemon Squeezy checkouts: page {page.number} of {page.last}")
+            words = f"Lemon Squeezy checkouts: page {page.number} of {page.last}"
+            run.reach(name, words, page.number, page.last if stop_at is None else None)
+    run.steps.end(name)
     run.store.runs.set_watermark(name, Watermark(run.started_at, 0))
     return count
 
@@ -172,18 +178,22 @@ def _oldest_page(run: Run, listed: Listed[Row], window: timedelta) -> int:
     return run.store.mirror.oldest_page(listed.name, listed.store_id, run.started_at - window, LS_PAGE_SIZE)
 
 
-async def _reread(listed: Listed[Row], count: int, older: range, next_page: int) -> tuple[int, int]:
+async def _reread(run: Run, listed: Listed[Row], count: int, older: range, next_page: int) -> tuple[int, int]:
     """Read the next slice of the older pages; return the count so far and where the next poll goes on."""
     if not older:
         return count, 0
     size = math.ceil(len(older) / SLICES)
     first = next_page if next_page in older else older.start
+    last, name = min(first + size - 1, older.stop - 1), f"{listed.watermark} again"
     async with aclosing(listed.pages(listed.store_id, first=first)) as walk:
         async for page in walk:
             listed.keep(page.rows)
             count += len(page.rows)
-            if page.number >= min(first + size - 1, older.stop - 1):
+            words = f"Lemon Squeezy {listed.name}: older page {page.number}, to {last}"
+            run.reach(name, words, page.number - first + 1, last - first + 1)
+            if page.number >= last:
                 break
+    run.steps.end(name)
     return count, first + size
 
 
@@ -213,10 +223,13 @@ async def _unless_ignored(
 async def _walk_deals(run: Run, since: datetime | None) -> int:
     mirror = run.store.mirror
     seen: set[int] = set()
+    pages = 0
     async for page in run.kommo.deals(run.directory.field_keys, since=since):
         mirror.keep_deals(page)
         seen.update(deal.lead_id for deal in page)
-        run.progress(f"Kommo deals: {len(seen)} read")
+        pages += 1
+        run.reach("deals", f"Kommo deals: {len(seen)} read", pages)
+    run.steps.end("deals")
     if since is None:
         run.deals_read |= seen
         await read_deals(run, mirror.absent_deals(seen, before=_surely_listed(run)))
@@ -321,12 +334,14 @@ async def _poll_contacts(run: Run, reach: Reach) -> int:
 
 async def _walk_contacts(run: Run, since: datetime | None) -> int:
     mirror = run.store.mirror
-    unreadable = len(run.kommo.refused.reasons)
+    unreadable, pages = len(run.kommo.refused.reasons), 0
     seen: set[int] = set()
     async for page in run.kommo.contacts(since=since):
         mirror.keep_contacts(page)
         seen.update(contact.contact_id for contact in page)
-        run.progress(f"Kommo contacts: {len(seen)} read")
+        pages += 1
+        run.reach("contacts", f"Kommo contacts: {len(seen)} read", pages)
+    run.steps.end("contacts")
     if since is None and len(run.kommo.refused.reasons) == unreadable:
         mirror.mark_absent_contacts_deleted(seen, before=_surely_listed(run))
     return len(seen)

@@ -16,7 +16,7 @@ from dealsync.planning import make_plan, record_intent
 from dealsync.poll import Reach, poll_kommo, poll_lemon_squeezy, side_by_side
 from dealsync.report import Report, make_report
 from dealsync.run import Progress, open_run
-from dealsync.settings import build_store, load_environment, load_settings
+from dealsync.settings import Environment, build_store, load_settings
 
 PLAN = "plan"
 
@@ -26,13 +26,13 @@ def job_of(*, apply: bool, reach: Reach) -> str:
     return (DEEP_SWEEP if reach.deep else RECONCILE) if apply else PLAN
 
 
-def made_up_for(job: str, due_at: datetime) -> str | None:
+def made_up_for(job: str, due_at: datetime, environment: Environment) -> str | None:
     """Return a run that began after one of this job was due and has done all of its work; None if there is none.
 
     After an outage late runs come one behind the other: the first one does what all of them would.
     """
     jobs = (job,) if job == DEEP_SWEEP else APPLYING_JOBS
-    with told_as_ours(), closing(build_store(load_environment())) as store:
+    with told_as_ours(), closing(build_store(environment)) as store:
         return store.runs.done_since(jobs, due_at)
 
 

@@ -127,7 +127,7 @@ class Report:
                     "lead_id": r.lead_id,
                     "rule": r.rule,
                     "reason": r.reason,
-                    "first_seen_at": self._first_seen(r).isoformat(),
+                    "first_seen_at": self.first_seen_of(r).isoformat(),
                 }
                 for r in plan.refusals
             ],
@@ -138,7 +138,7 @@ class Report:
                     "source": d.source,
                     "lead_id": d.lead_id,
                     "since": d.since.isoformat(),
-                    "first_seen_at": self._first_seen(d).isoformat(),
+                    "first_seen_at": self.first_seen_of(d).isoformat(),
                     "age_hours": round((self.started_at - d.since).total_seconds() / 3600, 1),
                 }
                 for d in plan.drifts
@@ -156,102 +156,9 @@ class Report:
             },
         }
 
-    def as_markdown(self) -> str:
-        """Return the report for the Prefect UI, with links into Kommo and Lemon Squeezy."""
-        seconds = (self.finished_at - self.started_at).total_seconds()
-        lines = [
-            f"# {self.headline()}",
-            f"Run `{self.run_id}`, {seconds:.0f} s, {sum(self.requests.values())} requests.",
-        ]
-        lines += ["", "## Out of step when the run began", "", "| drift | count | oldest since |", "|---|---|---|"]
-        oldest = {d.drift: f"{d.since:%Y-%m-%d %H:%M}" for d in reversed(self.plan.drifts)}
-        lines += [f"| {DRIFT_WORDS[name]} | {n} | {oldest.get(name, '')} |" for name, n in self.plan.drift.items()]
-        lines += self._markdown_deals()
-        if self.troubled:
-            lines += ["", "## Not done", "", "| action | state | why |", "|---|---|---|"]
-            lines += [f"| `{a.key}` | {self.state_of(a)} | {cell(self._error(a))} |" for a in self.troubled]
-        if self.plan.reviews:
-            lines += self._markdown_reviews()
-        lines += self._markdown_drifts() + self._markdown_refusals()
-        if self.plan.oddities:
-            lines += ["", "## Not believed", "", "| about | what |", "|---|---|"]
-            lines += [f"| `{oddity.source}` | {cell(oddity.reason)} |" for oddity in self.plan.oddities]
-        remarks = self.remarks()
-        if remarks:
-            lines += ["", "## Remarks", "", *(f"- {remark}" for remark in remarks)]
-        return "\n".join(lines) + "\n"
-
-    def _markdown_drifts(self) -> list[str]:
-        """Every single thing that is out of step, with its age."""
-        if not self.plan.drifts:
-            return []
-        lines = [
-            "",
-            "## Out of step, one by one",
-            "",
-            "| what | about | deal | since | seen first |",
-            "|---|---|---|---|---|",
-        ]
-        for d in self.plan.drifts[:MARKDOWN_ROWS]:
-            deal = "none" if d.lead_id is None else self.deal_link(d.lead_id)
-            when = f"{d.since:%Y-%m-%d %H:%M} | {self._first_seen(d):%Y-%m-%d %H:%M}"
-            lines.append(f"| {DRIFT_WORDS[d.drift]} | `{d.source}` | {deal} | {when} |")
-        return lines
-
-    def _markdown_refusals(self) -> list[str]:
-        """What a conflict rule left alone; what earlier runs told of already is only counted."""
-        fresh = [r for r in self.plan.refusals if self._first_seen(r) >= self.started_at]
-        if not self.plan.refusals:
-            return []
-        known = len(self.plan.refusals) - len(fresh)
-        lines = ["", "## Left alone", ""]
-        lines += [f"{known} more are as in earlier runs: `dealsync plan --json` lists them.", ""] if known else []
-        if fresh:
-            lines += ["| about | deal | rule | why |", "|---|---|---|---|"]
-        return lines + [
-            f"| `{r.source}` | {self.deal_link(r.lead_id)} | {r.rule} | {cell(r.reason)} |"
-            for r in fresh[:MARKDOWN_ROWS]
-        ]
-
-    def _first_seen(self, row: Drift | Refusal) -> datetime:
+    def first_seen_of(self, row: Drift | Refusal) -> datetime:
+        """Return when a run first told of it."""
         return self.first_seen.get(row.key, self.started_at)
-
-    def _markdown_reviews(self) -> list[str]:
-        """What a person must place, each with the deals that it may be for, best first."""
-        lines = [
-            "",
-            "## Waiting for a person",
-            "",
-            "Place each with `dealsync reviews`, the deployment `resolve-review`, or by writing the order id into the "
-            "field *LS order id* of the right deal.",
-            "",
-            "| order | why | possible deals, likeliest first |",
-            "|---|---|---|",
-        ]
-        for review in self.plan.reviews[:MARKDOWN_ROWS]:
-            deals = "<br>".join(
-                f"{self.deal_link(c.lead_id)} ({c.score}): {cell('; '.join(c.reasons))}" for c in review.details
-            )
-            lines.append(f"| {order_link(review.order_id)} | {cell(review.reason)} | {deals or 'none'} |")
-        return lines
-
-    def _markdown_deals(self) -> list[str]:
-        """What is to be done, or was done, deal by deal."""
-        deals: dict[tuple[str, int | None], list[str]] = {}
-        for action in self.plan.actions:
-            if not self.applied or self.state_of(action) == State.APPLIED:
-                deals.setdefault((action.order_id or action.source, self._lead_id(action)), []).append(
-                    action.kind.value
-                )
-        if not deals:
-            return []
-        rows = [
-            f"| {self.deal_link(lead_id)} | {order_link(order_id)} | {', '.join(dict.fromkeys(kinds))} |"
-            for (order_id, lead_id), kinds in list(deals.items())[:MARKDOWN_ROWS]
-        ]
-        title = "Done" if self.applied else "To do"
-        more = [f"... and {len(deals) - MARKDOWN_ROWS} more deals"] if len(deals) > MARKDOWN_ROWS else []
-        return ["", f"## {title}", "", "| deal | order | what |", "|---|---|---|", *rows, *more]
 
     def remarks(self) -> list[str]:
         """Return what else a person should know, a sentence each."""
@@ -270,7 +177,7 @@ class Report:
             {
                 "action": a.kind.value,
                 "order": order_link(a.order_id),
-                "deal": self.deal_link(self._lead_id(a)),
+                "deal": self.deal_link(self.lead_id_of(a)),
                 "reason": a.reason,
                 "evidence": a.evidence,
                 "state": self.state_of(a),
@@ -282,11 +189,13 @@ class Report:
         """Return a Markdown link to a deal in Kommo."""
         return "new" if lead_id is None else f"[{lead_id}]({deal_url(self.kommo_url, lead_id)})"
 
-    def _lead_id(self, action: Action) -> int | None:
+    def lead_id_of(self, action: Action) -> int | None:
+        """Return the deal of an action, also one that it made."""
         outcome = self.outcomes.get(action.key)
         return action.lead_id or (outcome.lead_id if outcome else None)
 
-    def _error(self, action: Action) -> str:
+    def error_of(self, action: Action) -> str:
+        """Return why an action was not done."""
         outcome = self.outcomes.get(action.key)
         return (outcome.error if outcome else None) or "not sent"
 

@@ -14,12 +14,14 @@ from dealsync.apis.lemonsqueezy.client import LemonSqueezy
 from dealsync.ledger.database import told_as_ours
 from dealsync.ledger.runs import KOMMO_ACCOUNT, LEASE, RETRY_S, utc_now
 from dealsync.settings import Settings, Store, build_kommo, build_lemon_squeezy, build_store, load_settings
+from dealsync.steps import Steps
 
 Progress = Callable[[str], None]
 PATIENCE = LEASE + timedelta(seconds=15)
 """How long a run waits for the lock: long enough to outlive a killed one."""
 LONG_PATIENCE = timedelta(minutes=15)
 """How long a run waits for it that carries out what a person has approved."""
+PAUSED = "Everything is paused by the Prefect variable dealsync_paused: nothing was sent."
 URGENT_RETRY_S = 0.1
 """How often a run that is urgent tries to take the lock."""
 
@@ -56,6 +58,7 @@ class Run:
         self.entries_read: set[int] = set()  # deals whose coming into their status was looked up
         self.held = 0  # changes that wait for a person's approval
         self.lists_read = False  # of deals and contacts, as far as they had changed
+        self.steps = Steps()  # how far its long parts are, for whoever watches
 
     def anew(self) -> Run:
         """Return this run as it begins once more, now: what it had read so far may be old."""
@@ -69,6 +72,11 @@ class Run:
             utc_now(),
             self.progress,
         )
+
+    def reach(self, name: str, words: str, done: int, total: int | None = None, *, writes: bool = False) -> None:
+        """Tell how far a long part of this run is: pages or batches."""
+        self.steps.reach(name, words, done, total, writes=writes)
+        self.progress(words)
 
     @property
     def account_id(self) -> int:
@@ -131,7 +139,9 @@ async def open_run(
                 view, directory = await find_account(settings, kommo, store.accounts, max_age=account_age)
                 store.runs.bind(KOMMO_ACCOUNT, str(view.account.account_id))
                 kommo.price_digits = directory.policy.price_digits
-                yield Run(run_id, settings, store, lemon_squeezy, kommo, directory, started_at, tell)
+                run = Run(run_id, settings, store, lemon_squeezy, kommo, directory, started_at, tell)
+                run.remarks += [PAUSED] if settings.paused else []
+                yield run
     finally:
         await watch(settings, store)
         await lemon_squeezy.close()

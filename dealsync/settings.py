@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import (
@@ -178,10 +180,33 @@ class Environment(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that is configured."""
+    """Everything that is configured. `paused`: somebody has asked that nothing be written for now."""
 
     environment: Environment
     config: Config
+    paused: bool = False
+
+    @property
+    def tags(self) -> list[str]:
+        """What runs for these accounts are found by: their stores, and live or test."""
+        stores = dict.fromkeys((self.environment.lemon_squeezy_store_id, *self.config.lemon_squeezy.stores))
+        return [*(f"store:{store_id}" for store_id in stores), self.environment.dealsync_mode]
+
+
+class _BlockName(BaseSettings):
+    """Where else credentials may be: read before they are, so a setting apart."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True)
+
+    dealsync_block: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "dealsync"
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Settings that go before the environment, by name of `Environment` in lower case, and where they are from."""
+
+    source: str = ""  # "the block dealsync-accounts/dealsync", as it is told to people
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,9 +271,12 @@ class Limits:
         return Tokens(self.database, f"kommo {origin} {client_id}")
 
 
-def load_settings() -> Settings:
+NOTHING = Overrides()
+
+
+def load_settings(overrides: Overrides = NOTHING) -> Settings:
     """Return environment and configuration. Raises ConfigError naming every setting that is missing or wrong."""
-    return read_settings(load_environment())
+    return read_settings(load_environment(overrides))
 
 
 def read_settings(environment: Environment) -> Settings:
@@ -259,17 +287,43 @@ def read_settings(environment: Environment) -> Settings:
     return Settings(environment, config)
 
 
-def load_environment() -> Environment:
-    """Return the environment. Raises ConfigError; values are never shown."""
+def load_environment(overrides: Overrides = NOTHING) -> Environment:
+    """Return the environment, where the overrides do not go before it. Raises ConfigError; values are never shown."""
+    given: Any = overrides.values
     try:
-        return Environment()
+        return Environment(**given)
     except UnicodeDecodeError as error:
-        raise ConfigError("The file .env is not UTF-8 text; save it as such") from error
+        raise _no_text() from error
     except ValidationError as error:
         missing = sorted({_name(e["loc"]) for e in error.errors() if e["type"] == "missing"})
         wrong = sorted({f"{_name(e['loc'])} ({words_of(e)})" for e in error.errors() if e["type"] != "missing"})
         parts = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"wrong: {', '.join(wrong)}"] * bool(wrong)
-        raise ConfigError(f"Settings {'; '.join(parts)}. Set them in the environment or in .env") from error
+        places = _places({_name(e["loc"]) for e in error.errors()}, overrides)
+        raise ConfigError(f"Settings {'; '.join(parts)}. {places}") from error
+
+
+def block_name() -> str:
+    """Return the name of the Prefect block that may hold credentials. Raises ConfigError."""
+    try:
+        return _BlockName().dealsync_block
+    except UnicodeDecodeError as error:
+        raise _no_text() from error
+    except ValidationError as error:
+        raise ConfigError("DEALSYNC_BLOCK is no name of a block: lower-case letters, digits and dashes") from error
+
+
+def _no_text() -> ConfigError:
+    return ConfigError("The file .env is not UTF-8 text; save it as such")
+
+
+def _places(names: AbstractSet[str], overrides: Overrides) -> str:
+    """Where to mend these settings."""
+    there = sorted(names & {name.upper() for name in overrides.values})
+    if not overrides.source:
+        return "Set them in the environment or in .env"
+    if not there:
+        return f"Set them in {overrides.source}, in the environment or in .env"
+    return f"{', '.join(there)}: as {overrides.source} has it; mend it there"
 
 
 def build_store(environment: Environment) -> Store:

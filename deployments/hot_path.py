@@ -18,7 +18,7 @@ from prefect.states import Pending
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import RetryCallState, retry, retry_if_exception_type, wait_exponential_jitter
 
-from dealsync.core.inbox import InboxItem, tags_of
+from dealsync.core.inbox import InboxItem, name_of, tags_of
 from dealsync.ledger.inbox import Inbox
 from dealsync.ledger.runs import utc_now
 from flows.process_inbox import process_inbox
@@ -45,8 +45,10 @@ _until_they_are_back = retry(
 class HotPath:
     """Starts one run at a time; whatever arrives meanwhile is drained by that run, or by the next."""
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox, tags: Sequence[str] = ()) -> None:
+        """`tags`: of every run, besides what its events are tagged with."""
         self._inbox = inbox
+        self._tags = tags
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = asyncio.Event()
 
@@ -77,7 +79,7 @@ class HotPath:
 
     @_until_they_are_back
     async def _drain(self, items: Sequence[InboxItem]) -> None:
-        flow_run = await _new_run(tags_of(items))
+        flow_run = await _new_run(name_of(items), [*self._tags, *tags_of(items)])
         # How it ended is told by its state, and by what it noted with each event.
         await run_flow_async(process_inbox, flow_run=flow_run, parameters={"events": None}, return_type="state")
 
@@ -94,10 +96,10 @@ class HotPath:
         return max(0.0, min(left, LONGEST_SLEEP_S))
 
 
-async def _new_run(tags: list[str]) -> FlowRun:
+async def _new_run(name: str, tags: list[str]) -> FlowRun:
     """Make a run of the deployment that is ours to execute: a pending one, which no worker picks up."""
     async with get_client() as client:
         deployment = await client.read_deployment_by_name(DEPLOYMENT)
         return await client.create_flow_run_from_deployment(
-            deployment.id, state=Pending(), tags=tags, idempotency_key=uuid4().hex
+            deployment.id, name=name, state=Pending(), tags=tags, idempotency_key=uuid4().hex
         )

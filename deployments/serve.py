@@ -24,8 +24,10 @@ from prefect.settings import PREFECT_API_URL
 
 from dealsync.errors import ConfigError, DealsyncError
 from dealsync.receiver.serve import listener, parts_of, server
-from dealsync.settings import build_store, load_settings
+from dealsync.settings import Settings, build_store
 from deployments.hot_path import HotPath
+from tasks.accounts import DealsyncAccounts
+from tasks.settings import read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_S = 10.0
@@ -51,10 +53,9 @@ def main() -> None:
 
 def serve(host: str, port: int) -> None:
     """Register every deployment, then receive, drain and run what is due. Raises ConfigError, DatabaseError."""
-    settings = load_settings()
-    hot_path = HotPath(build_store(settings.environment).inbox)
+    settings = asyncio.run(_settings())
+    hot_path = HotPath(build_store(settings.environment).inbox, settings.tags)
     parts = parts_of(settings, on_stored=hot_path.wake)
-    asyncio.run(_ensure_prefect())
     receiver = server(parts, lambda url: print(f"Receiving at {url} (Ctrl-C stops)", flush=True))  # noqa: T201
     with listener(host, port) as listening:
         background = Background(hot_path, on_end=lambda: setattr(receiver, "should_exit", True))
@@ -99,6 +100,13 @@ class Background(threading.Thread):
         async with asyncio.TaskGroup() as group:
             group.create_task(aserve(*(_runner(entry) for entry in declared()), print_starting_message=False))
             group.create_task(self._hot_path.run())
+
+
+async def _settings() -> Settings:
+    """Return the settings as flows have them; the block that may hold credentials is known to the UI from now on."""
+    await _ensure_prefect()
+    await DealsyncAccounts.aregister_type_and_schema()
+    return await read_settings()
 
 
 async def _ensure_prefect() -> None:

@@ -16,10 +16,12 @@ from dealsync.core.evidence import GREATEST_LEAD_ID
 from dealsync.errors import RunInProgress
 from dealsync.issued import Issued
 from dealsync.issuing import open_slice
-from dealsync.settings import load_settings
+from dealsync.run import PAUSED
 from tasks.apply import apply_plan
 from tasks.checkouts import compare_checkouts, publish_issued, read_waiting, record_slice, show_progress
+from tasks.naming import name_at_end
 from tasks.record import settle_doubts
+from tasks.settings import begin
 
 LeadId = Annotated[int, Field(ge=1, le=GREATEST_LEAD_ID)]
 # An outage is waited out by the next run, not by one that holds the lock.
@@ -29,14 +31,16 @@ FEW = 5
 DEPLOYMENT = "issue-checkouts/issue-checkouts"
 
 
-@flow(name="issue-checkouts")
+@flow(name="issue-checkouts", on_completion=[name_at_end], on_failure=[name_at_end], on_crashed=[name_at_end])
 async def issue_checkouts(leads: list[LeadId] | None = None) -> State[str]:
     """Give each deal in the invoice stage one live Lemon Squeezy checkout, and put its link where the client sees it.
 
     Args:
         leads: Ids of deals. Empty: all that are in the invoice stage.
     """
-    settings, issued = load_settings(), Issued(frozenset(leads or ()))
+    settings, issued = await begin(), Issued(frozenset(leads or ()))
+    if settings.paused:
+        return Completed(name="Paused", message=PAUSED)
     try:
         while not issued.is_done:
             async with open_slice(settings, issued, get_run_logger().debug) as run:

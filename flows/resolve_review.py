@@ -13,8 +13,8 @@ from pydantic import Field, StringConstraints
 from dealsync.core.plan import Decision
 from dealsync.errors import ConfigError
 from dealsync.reviewing import decision_words, order_id_of
-from dealsync.settings import load_environment
 from tasks.review import decide, publish_reviews
+from tasks.settings import begin
 
 
 class Choice(StrEnum):
@@ -40,7 +40,7 @@ async def resolve_review(review: ReviewId, decision: Choice, decided_by: Author,
         decided_by: Who decides; kept with the decision.
         lead_id: The deal, by the number in its address in Kommo. Only with "the payment of the deal below".
     """
-    order_id, environment = order_id_of(review), load_environment()
+    order_id, environment = order_id_of(review), (await begin()).environment
     item = await decide(environment, order_id, _wanted(decision, lead_id), decided_by)
     await publish_reviews(environment, item)
     return Completed(message=f"order:{order_id}: {decision_words(item)}; the next run acts on it")

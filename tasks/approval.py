@@ -19,6 +19,7 @@ from dealsync.approving import Question, Reply, note_answer
 from dealsync.core.approval import Answer
 from dealsync.core.plan import Kind
 from dealsync.report import Report
+from dealsync.settings import Settings
 
 LOOK_EVERY_S = 3
 """How often a paused run looks whether it was answered."""
@@ -47,11 +48,11 @@ def can_ask() -> bool:
     return bool(context and context.flow_run and context.flow_run.deployment_id)
 
 
-async def ask_person(question: Question, report: Report) -> Reply:
+async def ask_person(settings: Settings, question: Question, report: Report) -> Reply:
     """Pause until somebody answers, or until the time is over; the answer is in the journal before this returns."""
     await publish_question(question, report)
     reply = await _wait(question)
-    note_answer(question, reply)
+    note_answer(settings.environment, question, reply)
     get_run_logger().info("%s: %s", question.headline(), reply.headline())
     return reply
 

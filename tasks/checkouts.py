@@ -11,11 +11,12 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 
-from dealsync import issuing
+from dealsync import briefly, issuing
 from dealsync.core.checkouts import CheckoutPlan
 from dealsync.core.plan import Action
 from dealsync.issued import Issued
 from dealsync.run import Run
+from tasks.naming import tell
 
 
 @task(name="read waiting deals", cache_policy=NO_CACHE)
@@ -52,6 +53,7 @@ async def show_progress(issued: Issued) -> None:
 @task(name="publish checkouts", cache_policy=NO_CACHE)
 async def publish_issued(issued: Issued) -> None:
     """How each deal stands, as a table and in Markdown with links into Kommo; the headline in the log."""
+    tell(briefly.of_checkouts(issued))
     if not issued.verdicts:
         return
     await acreate_table_artifact(table=issued.rows(), key="checkouts", description=issued.headline())

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
-from prefect import get_client, get_run_logger, task
+from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import FlowRun
 
-from dealsync import drain, look
+from dealsync import briefly, drain, look
 from dealsync.core.inbox import InboxItem
 from dealsync.core.plan import Outcome, Plan
 from dealsync.drained import Drained
 from dealsync.look import Looked
 from dealsync.run import Run
+from tasks.naming import tell
 
 
 @task(name="look where events point", cache_policy=NO_CACHE)
@@ -37,14 +36,7 @@ async def publish_drain(drained: Drained) -> None:
     """The plan as a table, the events and the report in Markdown; the headline in the log."""
     if drained.report is None:
         return
+    tell(briefly.of_drain(drained), drained.tags())
     await acreate_table_artifact(table=drained.report.table(), key="plan", description=drained.headline())
     await acreate_markdown_artifact(markdown=drained.as_markdown(), key="report", description=drained.headline())
     get_run_logger().info(drained.headline())
-
-
-async def tag_run(flow_run: FlowRun | None, tags: Sequence[str]) -> None:
-    """Name in the UI what a run was about, besides the tags that it has."""
-    if flow_run is None or set(tags) <= set(flow_run.tags):
-        return
-    async with get_client() as client:
-        await client.update_flow_run(UUID(str(flow_run.id)), tags={*flow_run.tags, *tags})

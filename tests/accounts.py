@@ -50,6 +50,11 @@ class Accounts:
         config.write_text(tomlkit.dumps(document), encoding="utf-8")
         return done
 
+    @property
+    def store_tag(self) -> str:
+        """What runs about the simulated store are tagged with."""
+        return f"store:{self.simulator.environment()['LEMON_SQUEEZY_STORE_ID']}"
+
     def run(self, *, apply: bool = True, deep: bool = False, max_changes: int = 1000) -> Report:
         """Reconcile once."""
         return asyncio.run(

@@ -74,6 +74,8 @@ class Failure:
 RETRY_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 30, 120, 600, 3600))
 """How long after each failed attempt an event is tried again. The first two outwait an object that is not there yet."""
 MOST_TAGS = 30
+WEBHOOK = "webhook"
+"""What a run over the inbox is called."""
 LARGEST_BATCH = 250
 """Events that are handled together: as many deals as one write to Kommo takes."""
 _SIGHTS = {"orders": Sight.ORDER, "subscriptions": Sight.SUBSCRIPTION, "subscription-invoices": Sight.INVOICE}
@@ -142,3 +144,9 @@ def tags_of(items: Iterable[InboxItem]) -> list[str]:
     """Return what a run over these events is tagged with: their names, and what they are about."""
     found = dict.fromkeys(tag for item in items for tag in (item.event.event_name, item.about) if tag)
     return list(found)[:MOST_TAGS]
+
+
+def name_of(items: Iterable[InboxItem]) -> str:
+    """Return what a run that is made for these events is called, until it is over and tells what it did."""
+    first, *others = dict.fromkeys(item.event.event_name for item in items)
+    return f"{WEBHOOK}: {first}{f' and {len(others)} more' if others else ''}"

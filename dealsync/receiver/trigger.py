@@ -16,7 +16,7 @@ import httpx
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import RetryCallState, retry, retry_if_exception_type, wait_exponential_jitter
 
-from dealsync.core.inbox import InboxItem, tags_of
+from dealsync.core.inbox import InboxItem, name_of, tags_of
 
 FLOW, DEPLOYMENT = "process-inbox", "process-inbox"
 NOT_BEGUN = frozenset({"SCHEDULED", "PENDING"})
@@ -60,16 +60,16 @@ class Trigger:
                 await self._woken.wait()
                 self._woken.clear()
                 if items := await self._look():
-                    await self._until_begun(await self._make_run(tags_of(items), uuid4().hex))
+                    await self._until_begun(await self._make_run(name_of(items), tags_of(items), uuid4().hex))
 
     @_until_it_is_back
     async def _look(self) -> list[InboxItem]:
         return await asyncio.to_thread(self._waiting)
 
     @_until_it_is_back
-    async def _make_run(self, tags: list[str], key: str) -> str:
+    async def _make_run(self, name: str, tags: list[str], key: str) -> str:
         deployment = await self._ask("GET", f"/deployments/name/{FLOW}/{DEPLOYMENT}")
-        wanted = {"parameters": {}, "tags": tags, "idempotency_key": key}
+        wanted = {"name": name, "parameters": {}, "tags": tags, "idempotency_key": key}
         made = await self._ask("POST", f"/deployments/{deployment['id']}/create_flow_run", wanted)
         return str(made["id"])
 

@@ -20,7 +20,7 @@ from dealsync.checks.context import Context
 from dealsync.checks.examine import examine
 from dealsync.core.checkup import CATALOGUE, Status, Verdict
 from dealsync.issuing import SLICE
-from dealsync.local_prefect import ROOT, LocalPrefect
+from dealsync.local_prefect import ROOT, FlowRun, LocalPrefect
 from tests.accounts import ATTENTION, INVOICE_SENT, WON, Accounts, simulated
 from tests.flows.test_alerts import Bell, ringing
 from tests.flows.test_hot_path import until
@@ -123,8 +123,13 @@ def test_story__a_purchase_and_a_refund_go_through_the_deployed_flow(served: Loc
     assert '"action": "close"' in artifacts["plan"]
     assert not {"Ann", "ann@example.com", "self.serve"} & set(_words(str(artifacts)))
 
+    assert name_of(served, run) == "hourly: 1 closed, 1 created"
+    assert {accounts.store_tag, "live", "dealsync"} <= set(run.tags)
+    assert {"summary", "drift"} <= set(artifacts)
+
     again = served.run_deployment("reconcile", {"apply": True})
     assert "nothing to do" in again.message
+    assert "Nothing is out of step" in served.artifacts(again.id)["drift"]
 
     accounts.control(f"orders/{order.get('data', order)['id']}/refund")
     planned = served.run_deployment("reconcile", {"apply": False})
@@ -133,6 +138,16 @@ def test_story__a_purchase_and_a_refund_go_through_the_deployed_flow(served: Loc
     served.run_deployment("reconcile", {"apply": True})
     assert accounts.lead(lead_id)["status_id"] == ATTENTION
     assert len(accounts.texts(lead_id)[1]) == 1
+
+
+def name_of(served: LocalPrefect, run: FlowRun) -> str:
+    """Return the name of a run of `reconcile`: it comes right after the run has ended."""
+
+    def name() -> str:
+        return next(one.name for one in served.flow_runs("reconcile") if one.id == run.id)
+
+    until(lambda: ": " in name())
+    return name()
 
 
 def test_story__one_refused_record_stops_no_other_and_the_run_is_red(served: LocalPrefect, accounts: Accounts) -> None:
@@ -154,6 +169,7 @@ def test_story__a_plan_over_the_limit_is_red_and_sends_nothing(served: LocalPref
     run = served.run_deployment("reconcile", {"apply": True, "max_changes": 0})
     assert run.state == "Failed"
     assert "max_changes" in run.message
+    assert name_of(served, run) == "hourly: failed, the plan is too large"
     assert len(accounts.kommo()["leads"]) == before
     served.run_deployment("reconcile", {"apply": True})
 
@@ -248,6 +264,8 @@ def test_prefect_deploy__twice_leaves_each_deployment_once(prefect: LocalPrefect
     command("work-pool", "create", "dealsync", "--type", "process")
     command("deploy", "--all")
     command("deploy", "--all")
+    command("block", "register", "--file", "tasks/accounts.py")
+    assert httpx.get(f"{prefect.ui_url}/api/block_types/slug/dealsync-accounts", timeout=30).is_success
     rows = httpx.post(f"{prefect.ui_url}/api/deployments/filter", json={}, timeout=30).json()
     assert sorted(row["name"] for row in rows) == sorted(entry["name"] for entry in DECLARED["deployments"])
     hourly = next(row for row in rows if row["name"] == "reconcile")

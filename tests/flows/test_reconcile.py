@@ -5,6 +5,7 @@ import pytest
 from dealsync.errors import UnsafePlan
 from dealsync.ledger.runs import DEEP_SWEEP, RECONCILE, utc_now
 from dealsync.reconcile import made_up_for
+from dealsync.settings import load_environment
 from tests.accounts import ATTENTION, NEW, QUALIFIED, SALES, WON, Accounts
 
 ANN = {"name": "Ann Example", "email": "ann@example.com"}
@@ -209,12 +210,12 @@ def _paid(accounts: Accounts) -> int:
 
 def test_late_runs__are_made_up_for_by_the_first_of_them(accounts: Accounts) -> None:
     due_at = utc_now()
-    assert made_up_for(RECONCILE, due_at) is None
+    assert made_up_for(RECONCILE, due_at, load_environment()) is None
     accounts.run(apply=False)
-    assert made_up_for(RECONCILE, due_at) is None  # it has changed nothing
+    assert made_up_for(RECONCILE, due_at, load_environment()) is None  # it has changed nothing
     accounts.run()
-    assert made_up_for(RECONCILE, due_at) is not None
-    assert made_up_for(DEEP_SWEEP, due_at) is None
+    assert made_up_for(RECONCILE, due_at, load_environment()) is not None
+    assert made_up_for(DEEP_SWEEP, due_at, load_environment()) is None
     accounts.run(deep=True)
-    assert made_up_for(DEEP_SWEEP, due_at) is not None
-    assert made_up_for(RECONCILE, utc_now()) is None  # of the next hour
+    assert made_up_for(DEEP_SWEEP, due_at, load_environment()) is not None
+    assert made_up_for(RECONCILE, utc_now(), load_environment()) is None  # of the next hour

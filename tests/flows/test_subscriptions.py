@@ -10,6 +10,7 @@ import pytest
 from dealsync import doubts
 from dealsync.errors import RunFailed
 from dealsync.report import Report
+from dealsync.report_markdown import as_markdown
 from tests.accounts import ATTENTION, NEW, WON, Accounts
 from tests.flows.test_reconcile import open_deal, pay
 
@@ -200,11 +201,11 @@ def test_refusal__says_who_moved_the_deal_and_when(accounts: Accounts) -> None:
     refusal = next(r for r in report.plan.refusals if r.rule == "person_moved_it")
     assert "(user 503, 20" in refusal.reason
     assert accounts.lead(life.lead_id)["status_id"] == NEW
-    assert refusal.reason in report.as_markdown()
+    assert refusal.reason in as_markdown(report)
     later = accounts.run(deep=True)
     assert later.plan.refusals == report.plan.refusals
-    assert refusal.reason not in later.as_markdown()
-    assert "1 more are as in earlier runs" in later.as_markdown()
+    assert refusal.reason not in as_markdown(later)
+    assert "1 more are as in earlier runs" in as_markdown(later)
     shown = next(row for row in later.as_json()["drifts"] if row["class"] == "paid_not_won")
     assert shown["first_seen_at"] < later.started_at.isoformat()
 

@@ -11,10 +11,11 @@ import pytest
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.expected_conditions import element_to_be_clickable
+from selenium.webdriver.support.expected_conditions import element_to_be_clickable, url_contains
 from selenium.webdriver.support.ui import WebDriverWait
 
 from dealsync.local_prefect import FlowRun, LocalPrefect
+from tasks.accounts import DealsyncAccounts
 from tests.accounts import WON, Accounts, simulated
 from tests.flows.test_hot_path import until
 from tests.webhooks import Hooks
@@ -43,43 +44,114 @@ def browser(tmp_path: Path) -> Iterator[Chrome]:
     found.quit()
 
 
-@pytest.fixture
-def accounts(tmp_path: Path) -> Iterator[Accounts]:
-    with pytest.MonkeyPatch.context() as patch, simulated(patch, tmp_path) as found:
+@pytest.fixture(scope="module")
+def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
+    with pytest.MonkeyPatch.context() as patch, simulated(patch, tmp_path_factory.mktemp("accounts")) as found:
         found.init()
         yield found
 
 
-def test_ui__shows_the_run_of_a_payment_and_what_it_did(accounts: Accounts, browser: Chrome, tmp_path: Path) -> None:
-    with (
-        LocalPrefect.running(tmp_path / "prefect") as prefect,
-        prefect.serving(accounts.simulator.environment(), folder=accounts.folder) as receiver,
-    ):
+@pytest.fixture(scope="module")
+def served(shared_prefect: LocalPrefect, accounts: Accounts) -> Iterator[LocalPrefect]:
+    with shared_prefect.serving(accounts.simulator.environment(), folder=accounts.folder) as receiver:
         Hooks(accounts).register(receiver)
-        lead_id = accounts.control("leads", price=490)["id"]
-        custom = {"kommo_lead_id": str(lead_id)}
-        accounts.control("orders", email=BUYER, total=49000, custom_data=custom)
-        until(lambda: accounts.lead(lead_id)["status_id"] == WON)
-        until(lambda: completed(prefect) != [])
-        (run,) = completed(prefect)
+        yield shared_prefect
 
-        browser.get(f"{prefect.ui_url}/runs/flow-run/{run.id}")
-        seen(browser, "process-inbox", "Completed", "order_created")
-        WebDriverWait(browser, PATIENCE_S).until(element_to_be_clickable((By.ID, "artifacts"))).click()
-        seen(browser, "report", "deals closed as won")
-        browser.get(f"{prefect.ui_url}/artifacts/key/report")
-        artifact = (By.CSS_SELECTOR, "a[href*='/artifacts/artifact/']")
-        WebDriverWait(browser, PATIENCE_S).until(element_to_be_clickable(artifact)).click()
-        page = seen(browser, "Events", "order_created", "closed as won")
-        assert BUYER not in page
-        links = [link.get_attribute("href") for link in browser.find_elements(By.TAG_NAME, "a")]
-        assert any(f"leads/detail/{lead_id}" in (link or "") for link in links)
+
+def test_ui__shows_the_run_of_a_payment_what_it_did_and_how_dealsync_stands(
+    accounts: Accounts, browser: Chrome, served: LocalPrefect
+) -> None:
+    lead_id = accounts.control("leads", price=490)["id"]
+    custom = {"kommo_lead_id": str(lead_id)}
+    accounts.control("orders", email=BUYER, total=49000, custom_data=custom)
+    until(lambda: accounts.lead(lead_id)["status_id"] == WON)
+    until(lambda: completed(served) != [])
+    (run,) = completed(served)
+
+    browser.get(f"{served.ui_url}/runs/flow-run/{run.id}")
+    seen(browser, "webhook: 1 closed (", "Completed", "order_created", accounts.store_tag, "live")
+    WebDriverWait(browser, PATIENCE_S).until(element_to_be_clickable((By.ID, "artifacts"))).click()
+    seen(browser, "report", "deals closed as won")
+    page = opened(browser, served, "report", "Events", "order_created", "closed as won")
+    assert BUYER not in page
+    assert any(f"leads/detail/{lead_id}" in link for link in links(browser))
+
+    accounts.simulator.world.faults.update({"webhook_loss": 1.0})  # what follows is for the nightly run
+    contact = {"name": "Ann Example", "email": "ann@example.com"}
+    deals = [accounts.control("leads", price=880, contact=contact)["id"] for _ in range(2)]
+    accounts.control("orders", email="ann@example.com", total=88000)
+    accounts.control("orders", email="self.serve@example.com", total=9900)
+    night = served.run_deployment("deep-sweep", {"apply": True, "deep": True}, timeout_s=240)
+    assert night.state == "Completed"
+    opened(browser, served, "summary", "deals created", "payments that a person must place")
+    opened(browser, served, "drift", "paid, but there is no deal", "under a day")
+    opened(browser, served, "latency", "24 hours", "webhook")
+    opened(browser, served, "reviews", "resolve-review", "since")
+    assert all(any(f"leads/detail/{deal}" in link for link in links(browser)) for deal in deals)
+    for key in ("chart-payments-per-day", "chart-time-to-close", "chart-drift-over-time"):
+        opened(browser, served, key)
+        WebDriverWait(browser, PATIENCE_S).until(lambda driver: painted(driver) > 0)
+        shot(browser, key)
+
+
+def test_ui__takes_credentials_in_a_form_and_shows_them_to_nobody_afterwards(
+    browser: Chrome, served: LocalPrefect
+) -> None:
+    browser.get(f"{served.ui_url}/blocks/catalog/dealsync-accounts/create")
+    seen(browser, "Lemon Squeezy API key", "Long-lived Kommo token", "Kommo account, such as")
+    typed = [name for name in DealsyncAccounts.model_fields if name != "dealsync_mode"]
+    boxes = dict(zip(typed, browser.find_elements(By.TAG_NAME, "textarea"), strict=True))
+    browser.find_element(By.TAG_NAME, "input").send_keys("accounts-of-nobody")
+    boxes["kommo_domain"].send_keys("nobody.kommo.com")
+    boxes["kommo_token"].send_keys("a-secret-token")
+    browser.find_element(By.XPATH, "//button[contains(., 'Create')]").click()
+    WebDriverWait(browser, PATIENCE_S).until(url_contains("/blocks/block/"))
+    page = browser.current_url
+    for where in ("", "/edit"):
+        browser.get(page + where)
+        seen(browser, "accounts-of-nobody", "Long-lived Kommo token")
+        WebDriverWait(browser, PATIENCE_S).until(lambda driver: "********" in everything(driver))
+        assert "nobody.kommo.com" in everything(browser)
+        assert "a-secret-token" not in everything(browser) + browser.page_source
+        shot(browser, f"block{where.replace('/', '-')}")
 
 
 def completed(prefect: LocalPrefect) -> list[FlowRun]:
     """Return the runs that handled the payment."""
     runs = prefect.flow_runs("process-inbox")
     return [run for run in runs if run.state == "Completed" and "order_created" in run.tags]
+
+
+def opened(browser: Chrome, prefect: LocalPrefect, key: str, *texts: str) -> str:
+    """Open the latest artifact under a key by the link in its history; return its text."""
+    browser.get(f"{prefect.ui_url}/artifacts/key/{key}")
+    artifact = (By.CSS_SELECTOR, "a[href*='/artifacts/artifact/']")
+    WebDriverWait(browser, PATIENCE_S).until(element_to_be_clickable(artifact)).click()
+    WebDriverWait(browser, PATIENCE_S).until(url_contains("/artifacts/artifact/"))
+    return seen(browser, key, *texts)
+
+
+def everything(browser: Chrome) -> str:
+    """Return the text of a page with what its boxes hold."""
+    held = "return [document.body.innerText, ...[...document.querySelectorAll('input,textarea')].map(b => b.value)]"
+    return "\n".join(browser.execute_script(held))
+
+
+def links(browser: Chrome) -> list[str]:
+    return [link.get_attribute("href") or "" for link in browser.find_elements(By.TAG_NAME, "a")]
+
+
+def painted(browser: Chrome) -> int:
+    """Return the width of the chart as the browser has decoded it; 0 as long as it shows none."""
+    script = (
+        "return Math.max(0, ...[...document.images].filter(i => i.src.startsWith('data:')).map(i => i.naturalWidth))"
+    )
+    return int(browser.execute_script(script))
+
+
+def shot(browser: Chrome, name: str) -> None:
+    if folder := os.environ.get("SCREENSHOTS"):
+        browser.save_screenshot(str(Path(folder) / f"{name}.png"))
 
 
 def seen(browser: Chrome, *texts: str) -> str:
@@ -92,6 +164,5 @@ def seen(browser: Chrome, *texts: str) -> str:
     try:
         WebDriverWait(browser, PATIENCE_S, ignored_exceptions=[StaleElementReferenceException]).until(shows)
     finally:
-        if folder := os.environ.get("SCREENSHOTS"):
-            browser.save_screenshot(str(Path(folder) / f"{texts[0]}.png"))
+        shot(browser, texts[0])
     return browser.find_element(By.TAG_NAME, "body").text
