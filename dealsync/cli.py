@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
@@ -13,17 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from dealsync import cli_alerts, cli_checkouts, cli_inbox, cli_ledger, cli_reviews
+from dealsync import cli_alerts, cli_checkouts, cli_inbox, cli_init, cli_ledger, cli_reviews
 from dealsync.errors import ConfigError, DealsyncError
 
 if TYPE_CHECKING:
-    from dealsync.config import NameOrId
     from dealsync.report import Report
 
 app = typer.Typer(
     name="dealsync",
     help="Keeps Kommo deals true to Lemon Squeezy payments.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # boxes of its own make help three times as slow, and wider than a narrow terminal
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 fine, 1 failed, 2 differences found (with --exit-code), 3 refused for safety.",
@@ -31,6 +30,7 @@ app = typer.Typer(
 app.add_typer(cli_reviews.app, name="reviews")
 app.add_typer(cli_inbox.app, name="inbox")
 app.add_typer(cli_ledger.app, name="ledger")
+app.command()(cli_init.init)
 app.command()(cli_inbox.drain)
 app.command()(cli_inbox.forget)
 app.command()(cli_checkouts.checkouts)
@@ -202,38 +202,6 @@ def _print_faults(switches: list[dict[str, Any]], *, as_json: bool) -> None:
 
 
 @app.command()
-def init(
-    pipeline: Annotated[str | None, typer.Option(help="Pipeline to watch: name or id. [default: the main one]")] = None,
-    invoice_status: Annotated[str | None, typer.Option(help="Status of deals that wait for payment.")] = None,
-    attention_status: Annotated[str | None, typer.Option(help="Status of deals that a person must look at.")] = None,
-    receiver_url: Annotated[
-        str | None, typer.Option(help="Where both accounts reach the receiver; registers their webhooks.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take the defaults.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Find pipeline, statuses and users; make the missing LS fields; write dealsync.toml. Safe to repeat."""
-    from dealsync.settings import load_environment
-    from dealsync.setup import Wishes, set_up
-
-    wishes = Wishes(_name_or_id(pipeline), _name_or_id(invoice_status), _name_or_id(attention_status), receiver_url)
-    silent = yes or as_json or not sys.stdin.isatty()
-    done = asyncio.run(set_up(load_environment(), wishes, (lambda _question, _names: None) if silent else _choose))
-    if as_json:
-        _print_json(done.as_json())
-        return
-    typer.echo(f"Lemon Squeezy store: {done.store}")
-    typer.echo(f"Kommo account: {done.account}, pipeline {done.pipeline}")
-    for role, status in done.statuses.items():
-        typer.echo(f"  {role.replace('_', ' ')}: {status}")
-    typer.echo(f"Owners of self-serve deals, in turn: {', '.join(done.users.values()) or 'nobody'}")
-    typer.echo(f"LS fields made: {', '.join(done.fields_made) or 'none, all there'}")
-    for line in done.webhooks:
-        typer.echo(line)
-    typer.echo(f"{done.config} {'written' if done.changed else 'was right already'}. Next: dealsync plan")
-
-
-@app.command()
 def plan(
     deep: Deep = False,
     since: Since = None,
@@ -341,16 +309,3 @@ def write_private(path: Path, text: str) -> None:
     path.touch(mode=0o600)
     path.chmod(0o600)
     path.write_text(text, encoding="utf-8")
-
-
-def _name_or_id(text: str | None) -> NameOrId | None:
-    return int(text) if text is not None and text.isdecimal() else text
-
-
-def _choose(question: str, names: Any) -> str | None:
-    typer.echo(question)
-    for number, name in enumerate(names, 1):
-        typer.echo(f"  {number}. {name}")
-    while not 1 <= (picked := int(typer.prompt("Number", type=int))) <= len(names):
-        typer.echo(f"Give a number from 1 to {len(names)}.")
-    return str(names[picked - 1])

@@ -10,6 +10,12 @@ class DealsyncError(Exception):
     exit_code = 1
 
 
+class Stopped(DealsyncError):
+    """A person stopped a command at a question. The message says what stands as it was."""
+
+    exit_code = 130
+
+
 class ConfigError(DealsyncError):
     """A setting is missing or wrong. Mend the environment or `dealsync.toml`; nothing was sent."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -45,6 +46,10 @@ from dealsync.ledger.runs import Runs
 from dealsync.ledger.slots import SharedSlots, limit_name, open_machine
 from dealsync.ledger.tokens import Tokens
 from dealsync.mail.send import Postman
+
+INSTEAD = "instead"
+"""Type of the error of a setting that is missing, but that others could stand in for."""
+ABSENT = ("missing", INSTEAD)
 
 
 class Environment(BaseSettings):
@@ -138,7 +143,7 @@ class Environment(BaseSettings):
         needed = ("kommo_client_id", "kommo_client_secret", "kommo_redirect_uri")
         if value is None and not all(info.data.get(name) for name in needed):
             others = ", ".join(name.upper() for name in needed)
-            raise PydanticCustomError("instead", "missing; or set {others} and KOMMO_AUTH_CODE", {"others": others})
+            raise PydanticCustomError(INSTEAD, "missing; or set {others} and KOMMO_AUTH_CODE", {"others": others})
         return value
 
     @property
@@ -241,10 +246,10 @@ def load_settings() -> Settings:
     return Settings(environment, config)
 
 
-def load_environment() -> Environment:
-    """Return the environment. Raises ConfigError; values are never shown."""
+def load_environment(given: Mapping[str, str] | None = None) -> Environment:
+    """Return the environment; what is `given` by name wins over it. Raises ConfigError; values are never shown."""
     try:
-        return Environment()
+        return Environment.model_validate(_lowered(given or {}))
     except UnicodeDecodeError as error:
         raise ConfigError("The file .env is not UTF-8 text; save it as such") from error
     except ValidationError as error:
@@ -252,6 +257,23 @@ def load_environment() -> Environment:
         wrong = sorted({f"{_name(e['loc'])} ({words_of(e)})" for e in error.errors() if e["type"] != "missing"})
         parts = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"wrong: {', '.join(wrong)}"] * bool(wrong)
         raise ConfigError(f"Settings {'; '.join(parts)}. Set them in the environment or in .env") from error
+
+
+def missing_settings(given: Mapping[str, str]) -> set[str]:
+    """Return the names of settings that nobody has given and nothing goes without; KOMMO_TOKEN stands for OAuth, too.
+
+    Raises ConfigError for a setting that is wrong.
+    """
+    try:
+        Environment.model_validate(_lowered(given))
+    except UnicodeDecodeError as error:
+        raise ConfigError("The file .env is not UTF-8 text; save it as such") from error
+    except ValidationError as error:
+        wrong = sorted({f"{_name(e['loc'])} ({words_of(e)})" for e in error.errors() if e["type"] not in ABSENT})
+        if wrong:
+            raise ConfigError(f"Settings wrong: {', '.join(wrong)}. Set them in the environment or in .env") from error
+        return {_name(e["loc"]) for e in error.errors()}
+    return set()
 
 
 def build_store(environment: Environment) -> Store:
@@ -321,6 +343,10 @@ def _kommo_auth(environment: Environment, store: Store, pace: Pace) -> Auth:
     )
     origin = environment.kommo_origin
     return OAuth(integration, store.limits.tokens(origin, integration.client_id), origin=origin, pace=pace)
+
+
+def _lowered(given: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in given.items()}
 
 
 def _name(loc: tuple[int | str, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from rich.console import Console
@@ -132,6 +132,14 @@ def print_reviews(items: Sequence[ReviewItem], kommo_url: str) -> None:
             console.print(f"       {deal_url(kommo_url, candidate.lead_id)}", style="dim", soft_wrap=True)
     if waiting:
         console.print("\nDecide one: dealsync reviews resolve ID --lead N | --new | --dismiss")
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines, folded between words; what a line is indented by, its folds are, too."""
+    console = Console(highlight=False, markup=False)
+    for text in (part for line in lines for part in line.split("\n")):
+        words = text.lstrip()
+        _print_indented(console, len(text) - len(words), words)
 
 
 def _print_indented(console: Console, width: int, text: str) -> None:
