@@ -119,7 +119,9 @@ async def choose_variant(client: LemonSqueezy, store_id: str, ask: Questions) ->
         ask.tell("The store has no published product yet: checkout links need one.")
         return ""
     options = [Option(product.name, product.id) for product in products]
-    product_id = await ask.choose("What do checkout links sell?", [*options, Option("I say so later", "")], "")
+    # A wrong product sells by mistake, so one is proposed only where there is no other.
+    proposed = products[0].id if len(products) == 1 else ""
+    product_id = await ask.choose("What do checkout links sell?", [*options, Option("I say so later", "")], proposed)
     variants = [v for v in await client.variants(product_id) if v.variant_status != "draft"] if product_id else []
     if len(variants) < 2:
         return variants[0].id if variants else ""
