@@ -54,12 +54,15 @@ STOPPED = "stopped; what was recorded stays, and the next run goes on from there
 
 
 def main() -> NoReturn:
-    """Run the command line; a mistake of the user is one line on standard error, never a traceback."""
+    """Run the command line; what goes wrong is one line on standard error, and a traceback only with --debug."""
     try:
         # Not standalone: there a mistyped option exits with 2, which here means "differences found".
         code = app(prog_name="dealsync", standalone_mode=False)
         if code == EXIT_STOPPED:
             _complain(STOPPED, EXIT_STOPPED)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _leave_quietly()
     except DealsyncError as error:
         if _state.debug:
             raise
@@ -70,7 +73,27 @@ def main() -> NoReturn:
         words = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
         # Without a command, help was shown and there is nothing to complain about.
         code = _complain(f"{' '.join(words.split())} See: dealsync --help", 1) if words.strip() else 0
+    except Exception as error:
+        if _state.debug:
+            raise
+        code = _complain(_unexpected(error), 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _unexpected(error: Exception) -> str:
+    """What an error that nobody foresaw is told as: where it came from, but not its words, which may be personal."""
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        place = f" in {module}, line {trace.tb_lineno}" if module.startswith("dealsync.") else place
+        trace = trace.tb_next
+    return f"unexpected {type(error).__name__}{place}: run again with --debug and report it"
+
+
+def _leave_quietly() -> int:
+    """Whoever read our output (`| head`) has seen enough; what is left of it must not be tried again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _complain(line: str, code: int) -> int:
@@ -192,13 +215,14 @@ def simulate(
 
 
 def _print_faults(switches: list[dict[str, Any]], *, as_json: bool) -> None:
+    from dealsync.terminal import print_lines
+
     if as_json:
         _print_json({"faults": switches})
         return
     for switch in switches:
         default = json.dumps(switch["default"]).strip('"')
-        typer.echo(f"{switch['name']}={default}  ({switch['type']})")
-        typer.echo(f"    {switch['meaning']}")
+        print_lines([f"{switch['name']}={default}  ({switch['type']})", f"    {switch['meaning']}"])
 
 
 @app.command()

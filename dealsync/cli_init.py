@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -35,6 +34,8 @@ def init(
     ] = False,
 ) -> None:
     """Set up both accounts, .env and dealsync.toml: asks on a terminal, tries keys first. Safe to repeat."""
+    import asyncio
+
     from dealsync.setup import Wishes, begin
 
     wishes = Wishes(

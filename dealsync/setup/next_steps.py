@@ -30,7 +30,9 @@ def next_steps(now: Situation) -> list[str]:
         steps.append("`prefect server start` in a terminal of its own, and PREFECT_API_URL=http://127.0.0.1:4200/api")
     steps.append("`dealsync serve` takes in webhooks and runs everything on time")
     if not now.receiver:
-        steps.append("`dealsync init --receiver-url https://…`, once both accounts can reach the receiver there")
+        steps.append(
+            "`dealsync init --receiver-url https://deals.example.com`, once both accounts can reach the receiver there"
+        )
     if not now.sells:
         steps.append("for checkout links: set LEMON_SQUEEZY_VARIANT_ID to what they sell")
     if now.environment.is_test_mode:
