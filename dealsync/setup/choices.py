@@ -138,8 +138,12 @@ def _stages(pipeline: Pipeline, deals: Deals) -> str:
     if deals is None:
         return f"({names})"
     count = sum(number for (pipeline_id, _), number in deals.items() if pipeline_id == pipeline.pipeline_id)
-    return f"({count} deals; {names})"
+    return f"({_in_words(count)}; {names})"
 
 
 def _counted(deals: Deals, pipeline: Pipeline, status_id: int) -> str:
-    return "" if deals is None else f"  ({deals.get((pipeline.pipeline_id, status_id), 0)} deals)"
+    return "" if deals is None else f"  ({_in_words(deals.get((pipeline.pipeline_id, status_id), 0))})"
+
+
+def _in_words(count: int) -> str:
+    return f"{count} deal{'s' * (count != 1)}"

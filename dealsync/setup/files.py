@@ -27,6 +27,11 @@ class EnvFile:
         """Whether a line of the file sets this."""
         return any(_sets(line, name) for line in self._lines())
 
+    @property
+    def is_open_to_others(self) -> bool:
+        """Whether the file is there, may be read by other users, and stays so: what is written is private."""
+        return not self.changed and self.path.exists() and bool(self.path.stat().st_mode & 0o077)
+
     def set(self, name: str, value: str) -> None:
         """Add a line, or change the one that is there. Nothing is written yet."""
         self.changed[name] = value

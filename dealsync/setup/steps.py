@@ -139,6 +139,7 @@ class _Setting:
         stores = {store.id: store.name for store in await self.lemon_squeezy.stores()}
         store = _store_name(stores, self.environment.lemon_squeezy_store_id, "LEMON_SQUEEZY_STORE_ID")
         view = await self._look()
+        await self._remark()
         deals = await count_deals(self.kommo) if self.ask.guided and self._is_first else None
         wanted = self.wishes.pipeline or self.file.value("kommo", "pipeline")
         pipeline = await choose_pipeline(view.pipelines, wanted, deals, self.ask)
@@ -147,13 +148,13 @@ class _Setting:
             for key in USUAL
         }
         users = await self._owners(view)
-        receiver = await self._receiver()
+        previous, receiver = self._known_receiver, await self._receiver()
         await self._variant()
         self._fill(pipeline.pipeline_id, pipeline.name, stages, list(users), receiver)
         config = self.file.parsed()
         for further in config.lemon_squeezy.stores:
             _store_name(stores, further, "lemon_squeezy.stores")
-        webhooks = await self._webhooks(config) if receiver else WebhookPlan()
+        webhooks = await self._webhooks(config, previous) if receiver else WebhookPlan()
         ids = field_ids_of(view.fields, config)
         self.file.ensure_writable()
         self.env.ensure_writable()
@@ -186,6 +187,10 @@ class _Setting:
     def _is_first(self) -> bool:
         return self.file.value("kommo", "pipeline") is None
 
+    @property
+    def _known_receiver(self) -> str:
+        return receiver_address(str(self.file.value("receiver", "url") or ""))
+
     def _wish(self, key: str) -> NameOrId | None:
         wish: NameOrId | None = getattr(self.wishes, key)
         return self.file.value("kommo", key) if wish is None else wish
@@ -202,6 +207,17 @@ class _Setting:
             self.unfinished.append(NOT_ADMIN)
         return AccountView(account, tuple(pipelines), tuple(users), tuple(await self.kommo.deal_custom_fields()))
 
+    async def _remark(self) -> None:
+        """Notice what is allowed, and hardly meant."""
+        mode = "test" if await self.lemon_squeezy.key_is_test_mode() else "live"
+        if mode != self.environment.dealsync_mode:
+            self.remarks.append(
+                f"The Lemon Squeezy key is a {mode}-mode one, and dealsync is in {self.environment.dealsync_mode} "
+                f"mode: no order would touch a deal. Set DEALSYNC_MODE={mode}, or use another key"
+            )
+        if self.env.is_open_to_others:
+            self.remarks.append(f"{self.env.path} can be read by others on this machine: chmod 600 {self.env.path}")
+
     async def _owners(self, view: AccountView) -> dict[int, str]:
         """The rota by name: as it stands in the file, else as it is picked."""
         names = {user.user_id: user.name for user in view.users if user.is_active}
@@ -216,9 +232,8 @@ class _Setting:
         """The receiver's address: as asked for, or as a person says. Empty leaves webhooks as they are."""
         if self.wishes.receiver_url:
             return receiver_address(self.wishes.receiver_url)
-        known = self.file.value("receiver", "url")
-        if not self.ask.guided or known:
-            return receiver_address(str(known)) if self.ask.guided else ""
+        if not self.ask.guided or self._known_receiver:
+            return self._known_receiver if self.ask.guided else ""
         question = "Where do both accounts reach the receiver (https://deals.example.com)? Empty: I say so later."
         typed = await self.ask.text(question, check=_fault_of_address)
         return receiver_address(typed) if typed else ""
@@ -229,10 +244,10 @@ class _Setting:
         if picked := await choose_variant(self.lemon_squeezy, self.environment.lemon_squeezy_store_id, self.ask):
             self.env.set(VARIANT, picked)
 
-    async def _webhooks(self, config: Config) -> WebhookPlan:
+    async def _webhooks(self, config: Config, previous: str) -> WebhookPlan:
         sent = SentSecrets(self.database.limits.database)
         registrar = Registrar(
-            self.lemon_squeezy, self.kommo, self.environment, sent, self.ask, self.wishes.renew_webhooks
+            self.lemon_squeezy, self.kommo, self.environment, sent, self.ask, self.wishes.renew_webhooks, previous
         )
         store_ids = sorted({self.environment.lemon_squeezy_store_id, *config.lemon_squeezy.stores})
         return await registrar.plan(store_ids, config.receiver.url)
@@ -253,9 +268,9 @@ class _Setting:
         named = {key: (stage.status_id, stage.name) for key, stage in stages.items()}
         self.file.name("kommo", {"pipeline": (pipeline_id, name)} | named)
         # Whom Kommo does not show today, it may show to the next token.
-        self.file.fill("owners", {"strategy": "round_robin"} | ({"users": users} if users else {}))
+        self.file.fill("owners", {"strategy": "round_robin"} | ({"users": users} if not self.unfinished else {}))
         self.file.fill("policy", {"notify_since": utc_now().replace(microsecond=0)})
-        if receiver and receiver != receiver_address(str(self.file.value("receiver", "url") or "")):
+        if receiver and receiver != self._known_receiver:
             self.file.fill("receiver", {"url": receiver}, overwrite=True)
 
     async def _make_stages(self, pipeline: Any, stages: list[Stage]) -> tuple[str, ...]:

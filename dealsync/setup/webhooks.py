@@ -69,6 +69,7 @@ class Registrar:
     sent: SentSecrets
     ask: Questions
     renew: bool  # set events and secrets again, whatever is known of them
+    previous: str = ""  # the receiver's address until now
 
     async def plan(self, store_ids: Iterable[str], receiver: str) -> WebhookPlan:
         """Find what there is, ask what to do about old ones. Raises ConfigError, and as the clients."""
@@ -108,9 +109,13 @@ class Registrar:
         options = [Option("Remove it", REMOVE), Option("Leave it", LEAVE)]
         if not found.ours:
             options.insert(0, Option("Let it send to the new address", MOVE))
-        proposed = options[0].value if self.ask.guided else LEAVE
+        proposed = options[0].value if self.ask.guided and self._was_ours(hook.url) else LEAVE
         question = f"Lemon Squeezy's webhook {hook.id} still sends to {host_of(hook.url)}. What about it?"
         return str(await self.ask.choose(question, options, proposed))
+
+    def _was_ours(self, url: str) -> bool:
+        """Whether it certainly was our receiver; another one may be at work for somebody else."""
+        return bool(self.previous) and plain_address(url).startswith(f"{self.previous}/")
 
     async def _about_twin(self, plan: WebhookPlan, hook: Webhook) -> None:
         question = f"Lemon Squeezy's webhook {hook.id} sends to the same address once more. Remove it?"
@@ -188,7 +193,8 @@ class Registrar:
         """One to a receiver that was, or to this one with another token, or in another spelling."""
         here = plain_address(hook.destination).startswith(f"{receiver}{KOMMO_PATH}")
         where = "this receiver with another token" if here else f"{host_of(hook.destination)}, a receiver that was"
-        if await self.ask.confirm(f"A webhook of Kommo sends to {where}. Remove it?", proposed=self.ask.guided):
+        proposed = self.ask.guided and (here or self._was_ours(hook.destination))
+        if await self.ask.confirm(f"A webhook of Kommo sends to {where}. Remove it?", proposed=proposed):
             plan.do(partial(self._remove_hook, hook, where))
         else:
             plan.say(f"  another webhook sends to {where}: delete it in Kommo's settings")

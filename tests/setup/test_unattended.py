@@ -153,6 +153,16 @@ def test_unattended__next_steps_follow_how_far_one_is(accounts: Accounts, monkey
     assert later == ("`dealsync serve` takes in webhooks and runs everything on time",)
 
 
+def test_unattended__what_is_hardly_meant_is_remarked(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unattended().remarks == ()
+    monkeypatch.setenv("DEALSYNC_MODE", "test")
+    (accounts.folder / ".env").write_text("# open\n")
+    (accounts.folder / ".env").chmod(0o644)
+    mode, readable = unattended().remarks
+    assert "live-mode one, and dealsync is in test mode" in mode
+    assert "chmod 600 .env" in readable
+
+
 def test_env_file__keeps_every_byte_and_quotes_what_needs_it(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     before = b"\xef\xbb\xbf# k\xc3\xa4se\r\n\r\nexport A = 'b' # c\r\nB=1"
