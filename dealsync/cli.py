@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from dealsync import cli_alerts, cli_checkouts, cli_doctor, cli_inbox, cli_ledger, cli_plans, cli_report, cli_reviews
+from dealsync import (
+    cli_alerts,
+    cli_checkouts,
+    cli_doctor,
+    cli_inbox,
+    cli_init,
+    cli_ledger,
+    cli_plans,
+    cli_report,
+    cli_reviews,
+)
 from dealsync.cli_plans import Deep, ExitCode, Since
 from dealsync.errors import ConfigError, DealsyncError
 from dealsync.files import write_private
-
-if TYPE_CHECKING:
-    from dealsync.config import NameOrId
 
 app = typer.Typer(
     name="dealsync",
     help="Keeps Kommo deals true to Lemon Squeezy payments.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # boxes of its own make help three times as slow, and wider than a narrow terminal
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 fine, 1 failed, 2 differences found (with --exit-code), 3 refused for safety.",
@@ -32,6 +39,7 @@ app = typer.Typer(
 app.add_typer(cli_reviews.app, name="reviews")
 app.add_typer(cli_inbox.app, name="inbox")
 app.add_typer(cli_ledger.app, name="ledger")
+app.command()(cli_init.init)
 app.command()(cli_inbox.drain)
 app.command()(cli_inbox.forget)
 app.command()(cli_checkouts.checkouts)
@@ -53,12 +61,15 @@ STOPPED = "stopped; what was recorded stays, and the next run goes on from there
 
 
 def main() -> NoReturn:
-    """Run the command line; a mistake of the user is one line on standard error, never a traceback."""
+    """Run the command line; what goes wrong is one line on standard error, and a traceback only with --debug."""
     try:
         # Not standalone: there a mistyped option exits with 2, which here means "differences found".
         code = app(prog_name="dealsync", standalone_mode=False)
         if code == EXIT_STOPPED:
             _complain(STOPPED, EXIT_STOPPED)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _leave_quietly()
     except DealsyncError as error:
         if _state.debug:
             raise
@@ -69,7 +80,27 @@ def main() -> NoReturn:
         words = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
         # Without a command, help was shown and there is nothing to complain about.
         code = _complain(f"{' '.join(words.split())} See: dealsync --help", 1) if words.strip() else 0
+    except Exception as error:
+        if _state.debug:
+            raise
+        code = _complain(_unexpected(error), 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _unexpected(error: Exception) -> str:
+    """What an error that nobody foresaw is told as: where it came from, but not its words, which may be personal."""
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        place = f" in {module}, line {trace.tb_lineno}" if module.startswith("dealsync.") else place
+        trace = trace.tb_next
+    return f"unexpected {type(error).__name__}{place}: run again with --debug and report it"
+
+
+def _leave_quietly() -> int:
+    """Whoever read our output (`| head`) has seen enough; what is left of it must not be tried again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _complain(line: str, code: int) -> int:
@@ -191,45 +222,14 @@ def simulate(
 
 
 def _print_faults(switches: list[dict[str, Any]], *, as_json: bool) -> None:
+    from dealsync.terminal import print_lines
+
     if as_json:
         _print_json({"faults": switches})
         return
     for switch in switches:
         default = json.dumps(switch["default"]).strip('"')
-        typer.echo(f"{switch['name']}={default}  ({switch['type']})")
-        typer.echo(f"    {switch['meaning']}")
-
-
-@app.command()
-def init(
-    pipeline: Annotated[str | None, typer.Option(help="Pipeline to watch: name or id. [default: the main one]")] = None,
-    invoice_status: Annotated[str | None, typer.Option(help="Status of deals that wait for payment.")] = None,
-    attention_status: Annotated[str | None, typer.Option(help="Status of deals that a person must look at.")] = None,
-    receiver_url: Annotated[
-        str | None, typer.Option(help="Where both accounts reach the receiver; registers their webhooks.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take the defaults.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Find pipeline, statuses and users; make the missing LS fields; write dealsync.toml. Safe to repeat."""
-    from dealsync.settings import load_environment
-    from dealsync.setup import Wishes, set_up
-
-    wishes = Wishes(_name_or_id(pipeline), _name_or_id(invoice_status), _name_or_id(attention_status), receiver_url)
-    silent = yes or as_json or not sys.stdin.isatty()
-    done = asyncio.run(set_up(load_environment(), wishes, (lambda _question, _names: None) if silent else _choose))
-    if as_json:
-        _print_json(done.as_json())
-        return
-    typer.echo(f"Lemon Squeezy store: {done.store}")
-    typer.echo(f"Kommo account: {done.account}, pipeline {done.pipeline}")
-    for role, status in done.statuses.items():
-        typer.echo(f"  {role.replace('_', ' ')}: {status}")
-    typer.echo(f"Owners of self-serve deals, in turn: {', '.join(done.users.values()) or 'nobody'}")
-    typer.echo(f"LS fields made: {', '.join(done.fields_made) or 'none, all there'}")
-    for line in done.webhooks:
-        typer.echo(line)
-    typer.echo(f"{done.config} {'written' if done.changed else 'was right already'}. Next: dealsync plan")
+        print_lines([f"{switch['name']}={default}  ({switch['type']})", f"    {switch['meaning']}"])
 
 
 @app.command()
@@ -305,16 +305,3 @@ def unblock(as_json: Json = False) -> None:
 
 def _print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _name_or_id(text: str | None) -> NameOrId | None:
-    return int(text) if text is not None and text.isdecimal() else text
-
-
-def _choose(question: str, names: Any) -> str | None:
-    typer.echo(question)
-    for number, name in enumerate(names, 1):
-        typer.echo(f"  {number}. {name}")
-    while not 1 <= (picked := int(typer.prompt("Number", type=int))) <= len(names):
-        typer.echo(f"Give a number from 1 to {len(names)}.")
-    return str(names[picked - 1])

@@ -30,7 +30,7 @@ def alerts(
 
     settings = load_settings()
     if test:
-        _test(settings.environment.alert_urls)
+        _test(settings.environment.alert_urls, as_json=as_json)
         return
     store = build_store(settings.environment)
     if tell:
@@ -40,15 +40,16 @@ def alerts(
     if as_json:
         typer.echo(json.dumps({"alerts": shown(found)}, indent=2))
     else:
-        for one in found:
-            typer.echo(f"{one.name}: {one.words}")
-        if not found:
-            typer.echo("All is well.")
+        from dealsync.terminal import print_lines
+
+        print_lines([f"{one.name}: {one.words}" for one in found] or ["All is well."])
     if found:
         raise typer.Exit(1)
 
 
-def _test(urls: tuple[str, ...]) -> None:
+def _test(urls: tuple[str, ...], *, as_json: bool) -> None:
+    import asyncio
+
     from dealsync.core.alerts import Message
     from dealsync.notify import bell, notify
 
@@ -58,4 +59,7 @@ def _test(urls: tuple[str, ...]) -> None:
     message = Message("test", "This is a test: alerts of dealsync arrive here.", is_trouble=False)
     if not asyncio.run(notify(urls, [message])):
         raise ConfigError("Not every address of DEALSYNC_ALERT_URLS took the test message")
+    if as_json:
+        typer.echo(json.dumps({"sent": len(urls)}))
+        return
     typer.echo(f"Sent to {len(urls)} address{'es' * (len(urls) != 1)}")

@@ -69,7 +69,9 @@ def bounce(
     if as_json:
         typer.echo(json.dumps({"bounced": found.key if found and is_ours else None}))
     elif found and is_ours:
-        typer.echo(f"{found.key} did not arrive: {found.words}. The next run sets a task")
+        from dealsync.terminal import print_lines
+
+        print_lines([f"{found.key} did not arrive: {found.words}. The next run sets a task"])
     else:
         typer.echo("No e-mail of dealsync was returned in this message: nothing to do")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dealsync.completing import objects
 from dealsync.core.inbox import InboxState
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ app = typer.Typer(name="inbox", help="List and show the webhooks that came, or l
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 State = Annotated[list[InboxState] | None, typer.Option("--state", help="Only those in this state; can be repeated.")]
 EventName = Annotated[str, typer.Option("--event", metavar="NAME", help="Only events of this name.")]
-About = Annotated[str, typer.Option("--about", metavar="OBJECT", help="Only about this object, such as order:17.")]
+About = Annotated[
+    str,
+    typer.Option("--about", metavar="OBJECT", help="Only about this object, such as order:17.", autocompletion=objects),
+]
 Since = Annotated[
     datetime | None,
     typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only those that came since then (UTC)."),
@@ -46,9 +50,10 @@ def forget(
     if as_json:
         _print_json({"erased": erased})
         return
-    for kind, count in erased.items():
-        typer.echo(f"{count:>6}  {kind}")
-    typer.echo("Erase the person in Kommo and Lemon Squeezy, too: what they hold comes back with the next run.")
+    from dealsync.terminal import print_lines
+
+    print_lines(f"{count:>6}  {kind}" for kind, count in erased.items())
+    print_lines(["Erase the person in Kommo and Lemon Squeezy, too: what they hold comes back with the next run."])
 
 
 @app.command("list")
@@ -84,8 +89,9 @@ def show(
     elif as_json:
         _print_json(_as_json(item))
     else:
-        for name, value in _as_json(item).items():
-            typer.echo(f"{name.replace('_', ' '):<14} {value if value not in (None, '') else '-'}")
+        from dealsync.terminal import print_values
+
+        print_values(_as_json(item))
 
 
 @app.command()
@@ -118,7 +124,9 @@ def replay(
 
 
 @app.command()
-def dismiss(event_id: Annotated[str, typer.Argument(help="Id of the event, or its beginning.")]) -> None:
+def dismiss(
+    event_id: Annotated[str, typer.Argument(help="Id of the event, or its beginning.")], as_json: Json = False
+) -> None:
     """Leave a webhook alone for good. The hourly run still sees what it spoke of."""
     import getpass
 
@@ -127,7 +135,10 @@ def dismiss(event_id: Annotated[str, typer.Argument(help="Id of the event, or it
     inbox = _inbox()
     item = inbox.find(event_id)
     inbox.dismiss(item.event.event_id, getpass.getuser(), utc_now())
-    typer.echo(f"{item.event.event_id} is left alone.")
+    if as_json:
+        _print_json(_as_json(inbox.find(item.event.event_id)))
+    else:
+        typer.echo(f"{item.event.event_id} is left alone.")
 
 
 def _drain(event_ids: list[str] | tuple[()], *, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dealsync.completing import objects
 from dealsync.core.states import State
 from dealsync.errors import ConfigError, UnknownEntry
 
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="ledger", help="List what dealsync did, give up what it cannot do, or let it try again.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
-States = Annotated[list[State] | None, typer.Option("--state", help="Only those in this state; can be repeated.")]
-About = Annotated[str, typer.Option("--about", metavar="OBJECT", help="Only about this object: order:17 or lead:31.")]
+States = Annotated[
+    list[State] | None,
+    typer.Option("--state", metavar="STATE", help=f"Only those that are {' or '.join(State)}; can be repeated."),
+]
+About = Annotated[
+    str,
+    typer.Option(
+        "--about", metavar="OBJECT", help="Only about this object: order:17 or lead:31.", autocompletion=objects
+    ),
+]
 Run = Annotated[str, typer.Option("--run", metavar="ID", help="Only those of this run.")]
 Keys = Annotated[list[str] | None, typer.Argument(help="Keys, such as order:17:won.")]
 Failed = Annotated[bool, typer.Option("--failed", help="All that failed.")]
@@ -50,8 +59,9 @@ def show(key: Annotated[str, typer.Argument(help="Key of the action.")], as_json
     if as_json:
         _print_json(values)
         return
-    for name, value in values.items():
-        typer.echo(f"{name.replace('_', ' '):<12} {value if value not in (None, '') else '-'}")
+    from dealsync.terminal import print_values
+
+    print_values(values)
 
 
 @app.command()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import getpass
 import json
 import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dealsync.completing import orders
 from dealsync.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,13 +43,15 @@ def reviews(
 @app.command()
 def resolve(
     context: typer.Context,
-    review: Annotated[str, typer.Argument(help="Id of the review, such as order:17.")],
+    review: Annotated[str, typer.Argument(help="Id of the review, such as order:17.", autocompletion=orders)],
     lead: Annotated[int | None, typer.Option("--lead", min=1, help="It is the payment of this deal.")] = None,
     new: Annotated[bool, typer.Option("--new", help="Make a deal of its own for it.")] = False,
     dismiss: Annotated[bool, typer.Option("--dismiss", help="Leave the payment alone, for good.")] = False,
     as_json: Json = False,
 ) -> None:
     """Decide a review. It is never asked again; the next run acts on it."""
+    import asyncio
+
     from dealsync import reviewing
     from dealsync.settings import load_environment
 
@@ -60,8 +61,10 @@ def resolve(
     if as_json or (context.parent is not None and context.parent.params["as_json"]):  # before or behind "resolve"
         typer.echo(json.dumps({"review": reviewing.as_json([item])[0]}, indent=2))
     else:
+        from dealsync.terminal import print_lines
+
         decision = reviewing.decision_words(item)
-        typer.echo(f"order:{order_id}: decided, {decision}. The next run acts on it: dealsync reconcile --apply")
+        print_lines([f"order:{order_id}: decided, {decision}. The next run acts on it: dealsync reconcile --apply"])
 
 
 def _wanted(lead: int | None, *, new: bool, dismiss: bool) -> int | Decision:
@@ -75,6 +78,8 @@ def _wanted(lead: int | None, *, new: bool, dismiss: bool) -> int | Decision:
 
 
 def _user() -> str:
+    import getpass
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # in a container, a user may have no name

@@ -23,6 +23,15 @@ class DealsyncError(Exception):
         return f"{self} ({self.code})"
 
 
+class Stopped(DealsyncError):
+    """A person stopped a command at a question. The message says what stands as it was."""
+
+    code: ClassVar[str] = "DS034"
+    way_out: ClassVar[str] = "Run it again when you like: nothing is half-written."
+
+    exit_code = 130
+
+
 class ConfigError(DealsyncError):
     """A setting is missing or wrong. Mend the environment or `dealsync.toml`; nothing was sent."""
 
@@ -40,9 +49,18 @@ class ConfigError(DealsyncError):
 class BadMonth(DealsyncError):
     """A person asked for a report about no month, or one to come. The message says how months are written."""
 
+    code: ClassVar[str] = "DS035"
+    way_out: ClassVar[str] = "Write a month as 2026-10: `dealsync report --month 2026-10`."
+
 
 class NotSent(DealsyncError):
     """A report reached not everybody it was for. The next sending tries all of them again."""
+
+    code: ClassVar[str] = "DS036"
+    way_out: ClassVar[str] = (
+        "The log names the number of each address that failed: check it with `dealsync alerts --test`, then "
+        "`dealsync report --send`."
+    )
 
 
 class DatabaseError(DealsyncError):

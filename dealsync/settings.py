@@ -50,6 +50,10 @@ from dealsync.ledger.slots import PaceState, SharedSlots, limit_name, open_machi
 from dealsync.ledger.tokens import Tokens
 from dealsync.mail.send import Postman
 
+INSTEAD = "instead"
+"""Type of the error of a setting that is missing, but that others could stand in for."""
+ABSENT = ("missing", INSTEAD)
+
 
 class Environment(BaseSettings):
     """Credentials and addresses: from the environment, else from `.env` in the working folder."""
@@ -143,7 +147,7 @@ class Environment(BaseSettings):
         needed = ("kommo_client_id", "kommo_client_secret", "kommo_redirect_uri")
         if value is None and not all(info.data.get(name) for name in needed):
             others = ", ".join(name.upper() for name in needed)
-            raise PydanticCustomError("instead", "missing; or set {others} and KOMMO_AUTH_CODE", {"others": others})
+            raise PydanticCustomError(INSTEAD, "missing; or set {others} and KOMMO_AUTH_CODE", {"others": others})
         return value
 
     @property
@@ -207,6 +211,11 @@ class Overrides:
 
     source: str = ""  # "the block dealsync-accounts/dealsync", as it is told to people
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def typed(given: Mapping[str, str]) -> Overrides:
+    """Return what a person has just typed, by name in any case, as it goes before the environment."""
+    return Overrides(values={name.lower(): value for name, value in given.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +333,23 @@ def _places(names: AbstractSet[str], overrides: Overrides) -> str:
     if not there:
         return f"Set them in {overrides.source}, in the environment or in .env"
     return f"{', '.join(there)}: as {overrides.source} has it; mend it there"
+
+
+def missing_settings(given: Mapping[str, str]) -> set[str]:
+    """Return the names of settings that nobody has given and nothing goes without; KOMMO_TOKEN stands for OAuth, too.
+
+    Raises ConfigError for a setting that is wrong.
+    """
+    try:
+        Environment.model_validate(typed(given).values)
+    except UnicodeDecodeError as error:
+        raise _no_text() from error
+    except ValidationError as error:
+        wrong = sorted({f"{_name(e['loc'])} ({words_of(e)})" for e in error.errors() if e["type"] not in ABSENT})
+        if wrong:
+            raise ConfigError(f"Settings wrong: {', '.join(wrong)}. Set them in the environment or in .env") from error
+        return {_name(e["loc"]) for e in error.errors()}
+    return set()
 
 
 def build_store(environment: Environment) -> Store:

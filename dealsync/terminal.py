@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from rich.console import Console
@@ -33,7 +33,7 @@ ROWS = 30
 
 def print_report(report: Report) -> None:
     """Print what was out of step, what is to be done or was done, and what waits for a person."""
-    console = Console(highlight=False, soft_wrap=False)
+    console = _console()
     console.print(report.headline(), style="bold")
     _print_drift(console, report)
     _print_actions(console, report)
@@ -53,10 +53,10 @@ def print_report(report: Report) -> None:
 
 def print_drained(done: Drained) -> None:
     """Print what became of each event, then the report of what was planned and done."""
-    console = Console(highlight=False)
+    console = _console()
     for event in done.events[:ROWS]:
         about = event.item.about or "-"
-        console.print(f"{event.state.value:<8} {event.item.event.event_name}  {about}: {event.words}", soft_wrap=True)
+        console.print(f"{event.state.value:<8} {event.item.event.event_name}  {about}: {event.words}")
     if len(done.events) > ROWS:
         console.print(f"... and {len(done.events) - ROWS} more (--json shows them all)")
     if done.report is None:
@@ -69,30 +69,29 @@ def print_drained(done: Drained) -> None:
 
 def print_issued(issued: Issued) -> None:
     """Print how the deals that wait for payment stand, each with its link."""
-    console = Console(highlight=False)
+    console = _console()
     console.print(issued.headline(), style="bold")
     for verdict in sorted(issued.verdicts.values(), key=lambda v: v.lead_id):
-        console.print(f"deal {verdict.lead_id}  {WORDS[issued.state_of(verdict)]}", soft_wrap=True)
+        console.print(f"deal {verdict.lead_id}  {WORDS[issued.state_of(verdict)]}")
         for line in filter(None, (verdict.words, verdict.url)):
             console.print(f"  {line}", style="dim", soft_wrap=True)
     for refusal in issued.refusals:
-        console.print(f"Left alone: deal {refusal.lead_id}: {refusal.reason} ({refusal.rule})", soft_wrap=True)
+        console.print(f"Left alone: deal {refusal.lead_id}: {refusal.reason} ({refusal.rule})")
     for outcome in issued.troubled[:ROWS]:
-        console.print(f"Not done: {outcome.key}: {outcome.error or outcome.state}", style="red", soft_wrap=True)
+        console.print(f"Not done: {outcome.key}: {outcome.error or outcome.state}", style="red")
     for remark in issued.remarks:
         console.print(remark)
 
 
 def print_inbox(items: Sequence[InboxItem]) -> None:
     """Print events, one below the other."""
-    console = Console(highlight=False)
+    console = _console()
     if not items:
         console.print("The inbox has no such event.")
     for item in items:
         event = item.event
         console.print(
-            f"{item.received_at:%Y-%m-%d %H:%M:%S}  {item.state.value:<8} {event.event_name}  {item.about or '-'}",
-            soft_wrap=True,
+            f"{item.received_at:%Y-%m-%d %H:%M:%S}  {item.state.value:<8} {event.event_name}  {item.about or '-'}"
         )
         _print_indented(console, 2, f"{event.event_id}")
         if words := item.error if item.state is not InboxState.DONE else item.result:
@@ -101,11 +100,11 @@ def print_inbox(items: Sequence[InboxItem]) -> None:
 
 def print_entries(items: Sequence[EntryItem], counts: Mapping[str, int]) -> None:
     """Print actions of the ledger, one below the other, and how many there are of each state."""
-    console = Console(highlight=False)
+    console = _console()
     console.print(", ".join(f"{count} {state}" for state, count in counts.items()), style="bold")
     for item in items:
         at = item.closed_at or item.sent_at or item.planned_at
-        console.print(f"{at:%Y-%m-%d %H:%M:%S}  {item.state.value:<9} {item.idempotency_key}", soft_wrap=True)
+        console.print(f"{at:%Y-%m-%d %H:%M:%S}  {item.state.value:<9} {item.idempotency_key}")
         deal = f"deal {item.lead_id}: " if item.lead_id else ""
         _print_indented(console, 2, f"{deal}{item.reason}")
         if item.error and item.state is not State.APPLIED:
@@ -162,7 +161,7 @@ def with_progress(work: Callable[[Callable[[str], None]], Coroutine[None, None, 
 
 def print_reviews(items: Sequence[ReviewItem], kommo_url: str) -> None:
     """Print reviews one below the other: what must be decided, and what speaks for each deal."""
-    console = Console(highlight=False)
+    console = _console()
     waiting = sum(item.state is ReviewState.OPEN for item in items)
     console.print(f"{waiting} waiting for a person" if waiting else "Nothing waits for a person.", style="bold")
     for item in items:
@@ -179,6 +178,29 @@ def print_reviews(items: Sequence[ReviewItem], kommo_url: str) -> None:
             console.print(f"       {deal_url(kommo_url, candidate.lead_id)}", style="dim", soft_wrap=True)
     if waiting:
         console.print("\nDecide one: dealsync reviews resolve ID --lead N | --new | --dismiss")
+
+
+def print_values(values: Mapping[str, object]) -> None:
+    """Print names and values, one below the other; long values fold beside their name."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in values.items():
+        table.add_row(Text(name.replace("_", " ")), Text(str(value) if value not in (None, "") else "-"))
+    _console().print(table)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines, folded between words; what a line is indented by, its folds are, too."""
+    console = _console()
+    for text in (part for line in lines for part in line.split("\n")):
+        words = text.lstrip()
+        _print_indented(console, len(text) - len(words), words)
+
+
+def _console() -> Console:
+    """Print texts as they are: those of other people may look like markup."""
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def _print_indented(console: Console, width: int, text: str) -> None:
@@ -200,7 +222,7 @@ def _print_actions(console: Console, report: Report) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for name in ("action", "order", "deal", "state", "reason"):
-        table.add_column(name, overflow="fold", no_wrap=name != "reason")
+        table.add_column(name, overflow="fold")
     for action in report.plan.actions[:ROWS]:
         outcome = report.outcomes.get(action.key)
         lead_id = action.lead_id or (outcome.lead_id if outcome else None)

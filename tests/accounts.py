@@ -42,7 +42,7 @@ class Accounts:
 
     def init(self, **matching: Any) -> SetUp:
         """Run `dealsync init`; decide young orders at once, tell of old facts too, unless told otherwise."""
-        done = asyncio.run(set_up(load_environment(), Wishes(), lambda _question, _names: None))
+        done = asyncio.run(set_up(load_environment(), Wishes()))
         config = self.folder / "dealsync.toml"
         document = tomlkit.parse(config.read_text(encoding="utf-8"))
         document["matching"] = {"settle_minutes": 0, **matching}

@@ -190,7 +190,7 @@ def healthy(folder: Path) -> Iterator[Original]:
         env.write_text("# the keys are in the environment\n", encoding="utf-8")
         env.chmod(0o600)
         accounts.init()
-        asyncio.run(set_up(load_environment(), Wishes(receiver_url=NOWHERE), lambda _question, _names: None))
+        asyncio.run(set_up(load_environment(), Wishes(receiver_url=NOWHERE)))
         hooks, lead_id = Hooks(accounts), accounts.control("leads", price=490, contact=ANN)["id"]
         accounts.run().raise_if_failed()
         accounts.control("orders", email=ANN["email"], total=49000, custom_data={"kommo_lead_id": str(lead_id)})

@@ -74,6 +74,18 @@ async def test_pipelines__come_main_first_with_statuses_in_order(apis: Apis) -> 
     assert {142, 143} < {status.status_id for status in partners.statuses}
 
 
+async def test_create_statuses__makes_stages_before_won_and_lost(apis: Apis) -> None:
+    client = apis.kommo()
+    items = [{"name": "Billed", "sort": 60}, {"name": "Refunds", "sort": 70}]
+    made = await client.create_statuses(SALES, items)
+    assert [(status.name, status.sort, status.accepts_deals) for status in made] == [
+        ("Billed", 60, True),
+        ("Refunds", 70, True),
+    ]
+    sales, _ = await client.pipelines()
+    assert sales.statuses[-4:-2] == tuple(made)
+
+
 async def test_users__are_named_with_their_activity(apis: Apis) -> None:
     users = await apis.kommo().users()
     assert users[0] == User(ADMIN, "Nora Admin", is_active=True)

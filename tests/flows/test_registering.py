@@ -18,7 +18,7 @@ URL = "https://deals.example"
 
 
 def init(url: str = URL) -> SetUp:
-    return asyncio.run(set_up(load_environment(), Wishes(receiver_url=url), lambda _question, _names: None))
+    return asyncio.run(set_up(load_environment(), Wishes(receiver_url=url)))
 
 
 def lemon_squeezy_hooks(accounts: Accounts) -> list[dict[str, Any]]:

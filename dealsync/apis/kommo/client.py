@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from dealsync.apis.border import Refused
 from dealsync.apis.kommo import normalise
-from dealsync.apis.kommo.normalise import Account, Company, CustomField, Hook, Move, Pipeline, User, Written
+from dealsync.apis.kommo.normalise import Account, Company, CustomField, Hook, Move, Pipeline, Status, User, Written
 from dealsync.apis.kommo.refusals import read_error
 from dealsync.apis.pace import Pace
 from dealsync.apis.transport import Auth, Heard, Transport
@@ -85,6 +85,11 @@ class Kommo:
         answer = await self._transport.get(f"{API}/leads/pipelines")
         found = self.refused.keep(normalise.pipeline, _embedded(answer, "pipelines"))
         return sorted(found, key=lambda pipeline: not pipeline.is_main)
+
+    async def create_statuses(self, pipeline_id: int, items: Items) -> list[Status]:
+        """Make stages of a pipeline, of a `name` and a `sort` each, and return them. Only an admin's token may."""
+        path = f"/leads/pipelines/{pipeline_id}/statuses"
+        return await self._write("POST", path, "statuses", items, normalise.status)
 
     async def users(self) -> list[User]:
         """Return every user. Only an admin's token may; raises Unauthorized for others."""

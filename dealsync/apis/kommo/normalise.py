@@ -62,6 +62,7 @@ class Status:
     status_id: Int64
     name: str
     accepts_deals: bool  # false for incoming leads, which the API cannot move a deal to
+    sort: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -458,7 +459,16 @@ def pipeline(data: object) -> Pipeline:
     """Return a pipeline with its statuses in the order of the funnel. Status type 1 is "incoming"."""
     wire = parse(_Pipeline, data, named("pipeline", data))
     statuses = sorted(wire.embedded.statuses, key=lambda s: s.sort)
-    return Pipeline(wire.id, wire.name, wire.is_main, tuple(Status(s.id, s.name, s.type == 0) for s in statuses))
+    return Pipeline(wire.id, wire.name, wire.is_main, tuple(map(_stage, statuses)))
+
+
+def status(data: object) -> Status:
+    """Return a stage of a pipeline."""
+    return _stage(parse(_Status, data, named("status", data)))
+
+
+def _stage(wire: _Status) -> Status:
+    return Status(wire.id, wire.name, wire.type == 0, wire.sort)
 
 
 class _FieldGroup(Wire):
