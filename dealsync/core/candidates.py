@@ -14,6 +14,7 @@ import pandas as pd
 from dealsync.core.assumptions import CLOCK_SKEW
 from dealsync.core.evidence import HintKind
 from dealsync.core.models import Deal
+from dealsync.core.rows import rows_of
 from dealsync.core.tables import Tables, deal_of, time_of
 
 
@@ -80,7 +81,7 @@ def in_question(unplaced: pd.DataFrame, tables: Tables, deals: pd.DataFrame, wat
     return InQuestion(
         by_field=_by_field(unplaced, tables, deals),
         by_contact=_by_contact(unplaced, tables, deals[deals["pipeline_id"].isin(watched)]),
-        hints=_grouped((str(row.order_id), hint_of(row)) for row in named.itertuples(index=False)),
+        hints=_grouped((str(row.order_id), hint_of(row)) for row in rows_of(named)),
         issued=_issued(unplaced, tables.checkouts),
         waiting=_waiting(unplaced, tables.checkouts),
         webhook_seen=frozenset(told["order_id"]),
@@ -110,7 +111,7 @@ def custom_data(order_ids: pd.Series, tables: Tables) -> dict[str, dict[str, str
 def deals_of(lead_ids: Iterable[int], deals: pd.DataFrame) -> dict[int, Deal]:
     """Return the deals of these ids that are there."""
     rows = deals[deals["lead_id"].isin(set(lead_ids))]
-    return {deal.lead_id: deal for deal in map(deal_of, rows.itertuples(index=False))}
+    return {deal.lead_id: deal for deal in map(deal_of, rows_of(rows))}
 
 
 def typed_id(texts: pd.Series) -> pd.Series:
@@ -151,7 +152,7 @@ def _issued(unplaced: pd.DataFrame, checkouts: pd.DataFrame) -> dict[str, list[I
     orders = unplaced[["order_id", "created_at", *SELLS]].assign(email=_emails(unplaced))
     pairs = orders.rename(columns={"created_at": "paid_at"}).merge(checkouts[checkouts["email"] != ""])
     pairs = pairs.sort_values(["order_id", "created_at", "checkout_id"])
-    found = zip(pairs["order_id"], pairs["paid_at"], map(_checkout, pairs.itertuples(index=False)), strict=True)
+    found = zip(pairs["order_id"], pairs["paid_at"], map(_checkout, rows_of(pairs)), strict=True)
     return _grouped((order_id, made) for order_id, paid_at, made in found if made.was_open_at(paid_at))
 
 
@@ -160,7 +161,7 @@ def _waiting(unplaced: pd.DataFrame, checkouts: pd.DataFrame) -> dict[Sold, list
     wanted = checkouts.merge(unplaced[SELLS].drop_duplicates())
     wanted = wanted.sort_values(["created_at", "checkout_id"], ascending=False)
     keys = zip(wanted["store_id"], wanted["variant_id"], wanted["test_mode"].astype(bool), strict=True)
-    return _grouped(zip(keys, map(_checkout, wanted.itertuples(index=False)), strict=True))
+    return _grouped(zip(keys, map(_checkout, rows_of(wanted)), strict=True))
 
 
 def _emails(orders: pd.DataFrame) -> pd.Series:
