@@ -18,12 +18,7 @@ from tests.receiver.test_serve import receiving
 from tests.webhooks import Hooks
 
 SAMPLES = ROOT / "tests" / "samples" / "lemon-squeezy" / "webhooks"
-
-
-@pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPrefect]:
-    with LocalPrefect.running(tmp_path_factory.mktemp("prefect")) as server:
-        yield server
+pytestmark = pytest.mark.xdist_group("prefect")
 
 
 @pytest.fixture(scope="module")
