@@ -20,6 +20,7 @@ from dealsync.report import Report
 from dealsync.settings import load_environment
 from dealsync.setup import SetUp, Wishes, set_up
 from dealsync.simulator.server import Simulator
+from tests.databases import place_sqlite
 from tests.turns import LocalSlots
 
 SALES, NEW, QUALIFIED, INVOICE_SENT, ATTENTION, WON, LOST = 7001, 70011, 70012, 70013, 70014, 142, 143
@@ -110,6 +111,8 @@ def simulated(monkeypatch: pytest.MonkeyPatch, folder: Path, *, orders: int = 0,
         for name, value in simulator.environment().items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("DEALSYNC_STATE_DIR", str(folder))
+        if not (folder / "dealsync.db").exists():
+            place_sqlite(folder / "dealsync.db")
         monkeypatch.setattr(settings, "SharedSlots", Unpaced)
         simulator.world.faults.update({"kommo_limit_enabled": False, "ls_limit_enabled": False})
         yield Accounts(simulator, folder)

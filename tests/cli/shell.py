@@ -38,7 +38,7 @@ def typed(*arguments: str, folder: Path | None = None, environment: Mapping[str,
 
     Logs go to standard error, as they do where nobody listens to them.
     """
-    out, err = io.StringIO(), io.StringIO()
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     with pytest.MonkeyPatch.context() as patch, Path(os.devnull).open(encoding="utf-8") as nothing:
         if folder is not None:
             patch.chdir(folder)
@@ -54,4 +54,5 @@ def typed(*arguments: str, folder: Path | None = None, environment: Mapping[str,
         patch.setattr(logging.root, "handlers", [])
         with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
             main()
-    return Done(["dealsync", *arguments], int(ended.value.code or 0), out.getvalue(), err.getvalue())
+    said = [stream.buffer.getvalue().decode() for stream in (out, err)]
+    return Done(["dealsync", *arguments], int(ended.value.code or 0), *said)

@@ -70,7 +70,7 @@ def deals(draw: st.DrawFn, lead_id: int) -> Deal:
         created_at=NOW - age,
         updated_at=NOW - draw(hours.filter(lambda h: h <= age)),
         fields=draw(st.sampled_from([{"order_id": str(lead_id - 21)}, {}, {"order_id": "11"}, {"order_id": "999"}])),
-        is_deleted=draw(st.sampled_from([False, False, False, True])),
+        is_deleted=draw(st.sampled_from([False, False, True])),
     )
     return made if made.is_open else replace(made, closed_at=NOW - draw(hours))
 
