@@ -264,6 +264,8 @@ def _companions(buyer: _Buyer, creation: Action, ground: Ground) -> Iterator[Act
 
 def _fields(order_ids: pd.Series, tables: Tables) -> dict[str, dict[str, str]]:
     """The LS fields of each sale, those that have a value."""
+    if order_ids.empty:
+        return {}
     rows = tables.orders[tables.orders["order_id"].isin(order_ids)]
     wanted = wanted_fields(rows).to_dict("records")
     return {

@@ -93,5 +93,5 @@ def test_receive__alone_wakes_the_flow_through_the_prefect_api(
         httpx.post(
             f"{url}/webhooks/lemon-squeezy", content=content, headers={"X-Signature": signature}, timeout=10
         ).raise_for_status()
-        until(lambda: accounts.lead(lead_id)["status_id"] == WON)
+        until(lambda: accounts.lead(lead_id)["status_id"] == WON, within_s=90)  # a Python has to start for this run
         until(lambda: {run.id for run in served.flow_runs("process-inbox") if run.state == "Completed"} > known)

@@ -126,7 +126,7 @@ def test_plan__once_applied_every_wanted_state_holds(world: World) -> None:
                 assert now.price == o.total.minor // 100
 
 
-@costly(10)
+@costly(20)
 @given(worlds())
 def test_plan__touches_only_deals_that_an_order_belongs_to(world: World) -> None:
     plan = plan_of(world)
@@ -143,7 +143,7 @@ def test_plan__touches_only_deals_that_an_order_belongs_to(world: World) -> None
     assert not linked & gone
 
 
-@costly(10)
+@costly(20)
 @given(worlds())
 def test_plan__no_deal_is_won_without_money_and_none_is_opened_again(world: World) -> None:
     paid = {o.id for o in world.orders if o.status in PAID and not o.test_mode and o.total.minor > 0}
@@ -155,7 +155,7 @@ def test_plan__no_deal_is_won_without_money_and_none_is_opened_again(world: Worl
             assert change.status_id in (WON, ATTENTION)
 
 
-@costly(10)
+@costly(20)
 @given(worlds())
 def test_plan__keys_are_unique_and_every_action_says_why(world: World) -> None:
     actions = plan_of(world).actions
