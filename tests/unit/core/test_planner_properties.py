@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dealsync.core import planner
@@ -128,6 +128,7 @@ def test_plan__once_applied_every_wanted_state_holds(world: World) -> None:
 
 @costly(20)
 @given(worlds())
+@example(World(orders=(order(17),), deals=(deal(31, is_deleted=True),), contacts=(contact(81),)))
 def test_plan__touches_only_deals_that_an_order_belongs_to(world: World) -> None:
     plan = plan_of(world)
     linked = {x.lead_id for x in (*world.links, *plan.links)}
