@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # The lock names everything, so nothing is resolved again: an older pip takes a package that others want with extras for
 # another one, and refuses it or installs a newer version beside the lock. `pip check` proves that nothing is missing.
-# One file of tests is never split: its servers are started once.
-TOGETHER := --numprocesses auto --dist loadfile
+# Tests go to whoever is free; those of a group stay together, because its servers are started once.
+TOGETHER := --numprocesses $(or $(JOBS),auto) --dist loadgroup
+# Tests start many Pythons: each would compile everything anew, where the environment keeps it from being written.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test chaos check format lock record clean
@@ -30,7 +32,7 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## Run the main job on embedded defaults (KEEP=1 keeps the Prefect UI open)
 	@$(BIN)/dealsync demo $(if $(KEEP),--keep)
 
-test: $(READY)  ## Run the tests
+test: $(READY)  ## Run the tests (JOBS=3: processes, else one a core)
 	@$(BIN)/pytest -q $(TOGETHER) $(ARGS)
 
 chaos: $(READY)  ## Real processes, killed and lied to, against the simulator (SEEDS=200 FIRST=0 JOBS=1)

@@ -20,9 +20,12 @@ from dealsync.report import Report
 from dealsync.settings import load_environment
 from dealsync.setup import SetUp, Wishes, set_up
 from dealsync.simulator.server import Simulator
+from tests.databases import place_sqlite
 from tests.turns import LocalSlots
 
 SALES, NEW, QUALIFIED, INVOICE_SENT, ATTENTION, WON, LOST = 7001, 70011, 70012, 70013, 70014, 142, 143
+HTTP = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
+"""One client for everything that people do: each new one reads the certificates first. It leaves no connection open."""
 
 
 class Unpaced(LocalSlots):
@@ -63,11 +66,11 @@ class Accounts:
 
     def delete(self, lead_id: int) -> None:
         """Delete a deal, as a person does."""
-        httpx.delete(f"{self.simulator.url}/control/leads/{lead_id}", timeout=10).raise_for_status()
+        HTTP.delete(f"{self.simulator.url}/control/leads/{lead_id}", timeout=10).raise_for_status()
 
     def control(self, route: str, **body: Any) -> dict[str, Any]:
         """Do what a person or a buyer does; return the answer."""
-        response = httpx.post(f"{self.simulator.url}/control/{route}", json=body, timeout=10)
+        response = HTTP.post(f"{self.simulator.url}/control/{route}", json=body, timeout=10)
         return dict(response.raise_for_status().json())
 
     def inject(self, method: str, path: str, **fault: Any) -> None:
@@ -76,7 +79,7 @@ class Accounts:
 
     def kommo(self) -> dict[str, Any]:
         """Return Kommo's whole state."""
-        state = httpx.get(f"{self.simulator.url}/control/state", timeout=30).raise_for_status().json()
+        state = HTTP.get(f"{self.simulator.url}/control/state", timeout=30).raise_for_status().json()
         return dict(state["kommo"])
 
     def lead(self, lead_id: int) -> dict[str, Any]:
@@ -97,12 +100,12 @@ class Accounts:
 
     def checkouts(self) -> list[dict[str, Any]]:
         """Return all checkouts of the store, oldest first."""
-        state = httpx.get(f"{self.simulator.url}/control/state", timeout=30).raise_for_status().json()
+        state = HTTP.get(f"{self.simulator.url}/control/state", timeout=30).raise_for_status().json()
         return sorted(state["lemon_squeezy"]["checkouts"], key=lambda c: str(c["attributes"]["created_at"]))
 
     def requests(self) -> dict[str, Any]:
         """Return the simulator's counts since the last reset."""
-        return dict(httpx.get(f"{self.simulator.url}/control/requests", timeout=10).raise_for_status().json())
+        return dict(HTTP.get(f"{self.simulator.url}/control/requests", timeout=10).raise_for_status().json())
 
 
 @contextmanager
@@ -113,6 +116,8 @@ def simulated(monkeypatch: pytest.MonkeyPatch, folder: Path, *, orders: int = 0,
         for name, value in simulator.environment().items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("DEALSYNC_STATE_DIR", str(folder))
+        if not (folder / "dealsync.db").exists():
+            place_sqlite(folder / "dealsync.db")
         monkeypatch.setattr(settings, "SharedSlots", Unpaced)
         simulator.world.faults.update({"kommo_limit_enabled": False, "ls_limit_enabled": False})
         yield Accounts(simulator, folder)

@@ -1,19 +1,15 @@
 """Settings of the whole test run, and the simulated accounts that stories are played on."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from tests.accounts import Accounts, simulated
+from tests.effort import load_profile
 from tests.webhooks import Hooks
 
-# A planner call costs some ten milliseconds whatever the size of its tables. HYPOTHESIS_PROFILE=thorough looks longer.
-settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True)
-settings.register_profile("thorough", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+load_profile()
 
 
 @pytest.fixture

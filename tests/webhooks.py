@@ -16,7 +16,7 @@ from dealsync.receiver.serve import parts_of
 from dealsync.registering import KOMMO_EVENTS, LEMON_SQUEEZY_EVENTS
 from dealsync.settings import build_store, load_environment, load_settings
 from dealsync.simulator.deliveries import Delivery
-from tests.accounts import Accounts
+from tests.accounts import HTTP, Accounts
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -35,7 +35,7 @@ class Hooks:
         attributes = {"url": f"{receiver}/webhooks/lemon-squeezy", "events": LEMON_SQUEEZY_EVENTS, "secret": secret}
         store = {"store": {"data": {"type": "stores", "id": environment.lemon_squeezy_store_id}}}
         key = environment.lemon_squeezy_api_key.get_secret_value()
-        httpx.post(
+        HTTP.post(
             f"{url}/lemonsqueezy/v1/webhooks",
             json={"data": {"type": "webhooks", "attributes": attributes, "relationships": store}},
             headers={"Authorization": f"Bearer {key}", "Content-Type": "application/vnd.api+json"},
@@ -43,7 +43,7 @@ class Hooks:
         token = environment.kommo_token
         assert token is not None
         path = f"/webhooks/kommo/{environment.kommo_webhook_token.get_secret_value()}"
-        httpx.post(
+        HTTP.post(
             f"{url}/kommo/api/v4/webhooks",
             json={"destination": receiver + path, "settings": KOMMO_EVENTS},
             headers={"Authorization": f"Bearer {token.get_secret_value()}"},

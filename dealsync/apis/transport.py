@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any, Protocol
 
 import httpx
@@ -126,7 +128,10 @@ class Transport:
         self.before_write: Callable[[], None] = _nothing
         """Called when the turn of a write has come, right before it leaves; raises to keep it here."""
         self._http = httpx.AsyncClient(
-            base_url=origin, timeout=TIMEOUT, headers={"User-Agent": f"dealsync/{__version__}", **(headers or {})}
+            base_url=origin,
+            timeout=TIMEOUT,
+            headers={"User-Agent": f"dealsync/{__version__}", **(headers or {})},
+            verify=_trusted(),
         )
 
     async def close(self) -> None:
@@ -254,6 +259,12 @@ class Transport:
 
     def _name(self, method: str, path: str) -> str:
         return f"{self.api} {method} {path}"
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The certificates to trust. Reading them takes longer than many a request, so all clients share them."""
+    return httpx.create_ssl_context()
 
 
 def _nothing() -> None:

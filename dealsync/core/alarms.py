@@ -13,6 +13,7 @@ import pandas as pd
 
 from dealsync.core.cases import Alarm, Episode, Ground
 from dealsync.core.plan import Action, Change, ChangeTask, CompleteTask, DealChange, Kind, Note, Task
+from dealsync.core.rows import rows_of
 
 NOT_SO = "what it told of is no longer so"
 
@@ -72,7 +73,7 @@ def episodes_in(ledger: pd.DataFrame) -> dict[str, Episode]:
     found: dict[str, Episode] = {}
     parts: dict[str, set[str]] = {}
     columns = rows[["idempotency_key", "source", "order_id", "lead_id", "alarm"]].sort_values("idempotency_key")
-    for key, source, order_id, lead_id, alarm in columns.itertuples(index=False, name=None):
+    for key, source, order_id, lead_id, alarm in rows_of(columns):
         parts.setdefault(alarm, set()).add(_part(key, alarm))
         stem, _, number = alarm.rpartition("#") if "#" in alarm else (alarm, "", "1")
         if stem not in found or found[stem].number <= int(number):

@@ -14,6 +14,7 @@ import pandas as pd
 from dealsync.core.assumptions import CLOCK_SKEW
 from dealsync.core.evidence import HintKind
 from dealsync.core.models import Deal
+from dealsync.core.rows import rows_of
 from dealsync.core.tables import Tables, deal_of, time_of
 
 
@@ -80,7 +81,7 @@ def in_question(unplaced: pd.DataFrame, tables: Tables, deals: pd.DataFrame, wat
     return InQuestion(
         by_field=_by_field(unplaced, tables, deals),
         by_contact=_by_contact(unplaced, tables, deals[deals["pipeline_id"].isin(watched)]),
-        hints=_grouped((str(row.order_id), hint_of(row)) for row in named.itertuples(index=False)),
+        hints=_grouped((str(row.order_id), hint_of(row)) for row in rows_of(named)),
         issued=_issued(unplaced, tables.checkouts),
         waiting=_waiting(unplaced, tables.checkouts),
         webhook_seen=frozenset(told["order_id"]),
@@ -91,6 +92,8 @@ def in_question(unplaced: pd.DataFrame, tables: Tables, deals: pd.DataFrame, wat
 def hints_about(order_ids: pd.Series, tables: Tables) -> pd.DataFrame:
     """Return the hints about these orders or their subscriptions: a row an order and hint, oldest first."""
     hints = tables.hints
+    if hints.empty or order_ids.empty:
+        return hints[:0]
     started = tables.subscriptions[tables.subscriptions["order_id"].isin(order_ids)][["subscription_id", "order_id"]]
     direct = hints[hints["order_id"].isin(order_ids)]
     through = hints.drop(columns="order_id").merge(started, on="subscription_id")
@@ -109,8 +112,9 @@ def custom_data(order_ids: pd.Series, tables: Tables) -> dict[str, dict[str, str
 
 def deals_of(lead_ids: Iterable[int], deals: pd.DataFrame) -> dict[int, Deal]:
     """Return the deals of these ids that are there."""
-    rows = deals[deals["lead_id"].isin(set(lead_ids))]
-    return {deal.lead_id: deal for deal in map(deal_of, rows.itertuples(index=False))}
+    wanted = set(lead_ids)
+    rows = deals[deals["lead_id"].isin(wanted)] if wanted else deals[:0]
+    return {deal.lead_id: deal for deal in map(deal_of, rows_of(rows))}
 
 
 def typed_id(texts: pd.Series) -> pd.Series:
@@ -120,6 +124,8 @@ def typed_id(texts: pd.Series) -> pd.Series:
 
 def _by_field(unplaced: pd.DataFrame, tables: Tables, deals: pd.DataFrame) -> dict[str, list[int]]:
     """Deals that carry the id of the order, or of a subscription that it started."""
+    if unplaced.empty:
+        return {}
     marked = deals[["lead_id", "ls_order_id", "ls_subscription_id"]].dropna(
         how="all", subset=["ls_order_id", "ls_subscription_id"]
     )
@@ -135,6 +141,8 @@ def _by_field(unplaced: pd.DataFrame, tables: Tables, deals: pd.DataFrame) -> di
 
 def _by_contact(unplaced: pd.DataFrame, tables: Tables, deals: pd.DataFrame) -> dict[str, list[int]]:
     """The deals of every contact that has the buyer's e-mail."""
+    if unplaced.empty:
+        return {}
     buyers = pd.DataFrame({"order_id": unplaced["order_id"], "email": _emails(unplaced)})
     pairs = (
         buyers[buyers["email"] != ""]
@@ -148,19 +156,23 @@ def _by_contact(unplaced: pd.DataFrame, tables: Tables, deals: pd.DataFrame) -> 
 
 def _issued(unplaced: pd.DataFrame, checkouts: pd.DataFrame) -> dict[str, list[Issued]]:
     """The checkouts with an order's e-mail, store, variant and mode that were open when it was paid, oldest first."""
+    if unplaced.empty or checkouts.empty:
+        return {}
     orders = unplaced[["order_id", "created_at", *SELLS]].assign(email=_emails(unplaced))
     pairs = orders.rename(columns={"created_at": "paid_at"}).merge(checkouts[checkouts["email"] != ""])
     pairs = pairs.sort_values(["order_id", "created_at", "checkout_id"])
-    found = zip(pairs["order_id"], pairs["paid_at"], map(_checkout, pairs.itertuples(index=False)), strict=True)
+    found = zip(pairs["order_id"], pairs["paid_at"], map(_checkout, rows_of(pairs)), strict=True)
     return _grouped((order_id, made) for order_id, paid_at, made in found if made.was_open_at(paid_at))
 
 
 def _waiting(unplaced: pd.DataFrame, checkouts: pd.DataFrame) -> dict[Sold, list[Issued]]:
     """The checkouts of everything that the orders bought."""
+    if unplaced.empty or checkouts.empty:
+        return {}
     wanted = checkouts.merge(unplaced[SELLS].drop_duplicates())
     wanted = wanted.sort_values(["created_at", "checkout_id"], ascending=False)
     keys = zip(wanted["store_id"], wanted["variant_id"], wanted["test_mode"].astype(bool), strict=True)
-    return _grouped(zip(keys, map(_checkout, wanted.itertuples(index=False)), strict=True))
+    return _grouped(zip(keys, map(_checkout, rows_of(wanted)), strict=True))
 
 
 def _emails(orders: pd.DataFrame) -> pd.Series:

@@ -15,6 +15,7 @@ from dealsync.core.leads import Leads
 from dealsync.core.models import Link, Order, Tier
 from dealsync.core.plan import Oddity, Question, Review
 from dealsync.core.policy import Policy
+from dealsync.core.rows import rows_of
 from dealsync.core.tables import Tables, order_of
 from dealsync.core.tiers import believed
 
@@ -47,7 +48,7 @@ def contradicted(
     pairs: pd.DataFrame, orders: pd.DataFrame, deals: pd.DataFrame, leads: Leads, policy: Policy
 ) -> Contradictions:
     """Return what follows from `against_links`; `deals` are the ones that are there."""
-    known = {o.id: o for o in map(order_of, orders[orders["order_id"].isin(pairs["order_id"])].itertuples(index=False))}
+    known = {o.id: o for o in map(order_of, rows_of(orders[orders["order_id"].isin(pairs["order_id"])]))}
     marked = _marked(pairs["order_id"], deals)
     oddities: dict[Oddity, None] = {}
     links: list[Link] = []
@@ -58,7 +59,7 @@ def contradicted(
         def doubt(reason: str, source: str = f"order:{order_id}") -> None:
             oddities[Oddity(source, reason)] = None
 
-        hints = map(hint_of, group.itertuples(index=False))
+        hints = map(hint_of, rows_of(group))
         named = {lead_id for _, lead_id, _ in believed(order, hints, leads, doubt)} - {linked}
         # Only a person can have written the id into another deal than the linked one.
         by_hand = marked.get(order.id, set()) - {linked}

@@ -58,6 +58,8 @@ def differing(rows: pd.DataFrame, ground: Ground, alarmed: Collection[str]) -> p
 
     `alarmed`: sources of alarms that hold.
     """
+    if rows.empty:
+        return rows
     policy = ground.policy
     first = rows["order_id"] == rows["first_order_id"]
     paid, paying = still_ours(rows), money_came(rows)
@@ -84,6 +86,8 @@ def differing(rows: pd.DataFrame, ground: Ground, alarmed: Collection[str]) -> p
 
 def unquiet(rows: pd.DataFrame, ground: Ground, alarmed: Collection[str]) -> pd.DataFrame:
     """Return the subscriptions that are not simply active or over, that changed, or whose alarms may have to end."""
+    if rows.empty:
+        return rows
     policy, status = ground.policy, rows["subscription_status"]
     told = _young_enough(rows["updated_at"], policy)
     ends = "churned:" + times_text(rows["ends_at"]) + ":tag"
@@ -103,6 +107,8 @@ def unquiet(rows: pd.DataFrame, ground: Ground, alarmed: Collection[str]) -> pd.
 
 def untold(rows: pd.DataFrame, ground: Ground) -> pd.DataFrame:
     """Return the renewals that are not noted yet, or of which more was given back than is known in Kommo."""
+    if rows.empty:
+        return rows
     ids, policy = rows["invoice_id"], ground.policy
     owed = _young_enough(rows["created_at"], policy) & ~_settled("invoice", ids, "renewal", ground)
     told = _young_enough(rows["refunded_at"].fillna(rows["updated_at"]), policy)

@@ -25,6 +25,7 @@ from dealsync.core.models import LOST_STATUS_ID, WON_STATUS_ID, Link, Order, Ord
 from dealsync.core.payments import in_scope, money_came
 from dealsync.core.plan import Decision, Oddity, Question, Questions, Review
 from dealsync.core.policy import Policy
+from dealsync.core.rows import rows_of
 from dealsync.core.sales import LIVING, TRIAL
 from dealsync.core.tables import LINK_COLUMNS, Tables, order_of
 from dealsync.core.tiers import Verdict
@@ -69,7 +70,7 @@ def match(tables: Tables, policy: Policy, now: datetime) -> Matches:
         taken=_taken(kept, deals, orders),
         payments=_rivals(orders, kept, deals, named),
     )
-    waiting = sorted(map(order_of, unplaced.itertuples(index=False)), key=lambda o: (o.created_at, o.id))
+    waiting = sorted(map(order_of, rows_of(unplaced)), key=lambda o: (o.created_at, o.id))
     decided = dict(zip(tables.decisions["order_id"], tables.decisions["decision"], strict=True))
     using = frozenset(orders[_in_use(orders, policy)]["order_id"])
     _place_all(waiting, asked, leads, frozenset(lost["order_id"]), decided, using, desk)
@@ -160,7 +161,7 @@ def _guessed(order: Order, asked: InQuestion, leads: Leads, desk: Desk) -> Verdi
 def _followed(lost: pd.DataFrame, leads: Leads) -> tuple[Link, ...]:
     """The stored links of deals that were merged into another one: they follow it."""
     found = []
-    for row in lost.sort_values("order_id").itertuples(index=False):
+    for row in rows_of(lost.sort_values("order_id")):
         named = leads.find(str(row.lead_id))
         if named.lead_id is not None:
             evidence = f"{row.evidence}; {named.words}"
@@ -194,7 +195,7 @@ def _rivals(
     holders = set(kept[kept["lead_id"].isin(wanted)]["order_id"])
     holders |= set(typed_id(deals[deals["lead_id"].isin(wanted)]["ls_order_id"]))
     rows = orders[orders["order_id"].isin(holders)]
-    return {order.id: order for order in map(order_of, rows.itertuples(index=False))}
+    return {order.id: order for order in map(order_of, rows_of(rows))}
 
 
 def _odd_fields(deals: pd.DataFrame, orders: pd.DataFrame, policy: Policy) -> list[Oddity]:

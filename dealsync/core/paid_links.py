@@ -9,6 +9,7 @@ import pandas as pd
 
 from dealsync.core.candidates import custom_data
 from dealsync.core.evidence import CHECKOUT_KEY
+from dealsync.core.rows import rows_of
 from dealsync.core.tables import Tables
 from dealsync.core.telling import wish_of
 
@@ -25,8 +26,8 @@ def through_older_links(sales: pd.DataFrame, tables: Tables) -> frozenset[str]:
         return frozenset()
     marked = sales[_texts(sales).isin(ours["lead_text"])]
     told = custom_data(marked["order_id"], tables)
-    of_deal = {lead_text: list(rows.itertuples(index=False)) for lead_text, rows in ours.groupby("lead_text")}
-    rows: Iterator[Any] = marked.itertuples(index=False)
+    of_deal = {lead_text: list(rows_of(rows)) for lead_text, rows in ours.groupby("lead_text")}
+    rows: Iterator[Any] = rows_of(marked)
     return frozenset(
         str(row.order_id)
         for row in rows

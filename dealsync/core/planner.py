@@ -33,6 +33,7 @@ from dealsync.core.plan import (
     in_order,
 )
 from dealsync.core.policy import Policy
+from dealsync.core.rows import rows_of
 from dealsync.core.rules import decide
 from dealsync.core.sales import SALE_KEYS, counted
 from dealsync.core.self_serve import self_serve
@@ -135,7 +136,7 @@ def _cases(rows: Stand, tables: Tables, ground: Ground) -> Iterator[Case]:
     paid = rows.sales[money_came(rows.sales)]["lead_id"]
     waiting = stuck(tables.deals[~tables.deals["lead_id"].isin(paid)], ground.policy, ground.now)
     for fact, found in ((Fact.NEVER_PAID, surely_never_paid(tables, ground.policy)), (Fact.STUCK, waiting)):
-        for deal in map(deal_of, found.itertuples(index=False)):
+        for deal in map(deal_of, rows_of(found)):
             yield Case(ground, deal, "the deal as it stands in Kommo", lone_fact=fact)
 
 
@@ -144,8 +145,8 @@ def _sale_cases(sales: pd.DataFrame, tables: Tables, ground: Ground) -> Iterator
     deals = _by_id(tables.deals, "lead_id", sales["lead_id"], deal_of)
     older = through_older_links(sales, tables)
     columns = ["order_id", "lead_id", "evidence", "first_order_id", "changed_at"]
-    wanted = sales[[f"wanted_{key}" for key in SALE_KEYS]].itertuples(index=False, name=None)
-    for row, values in zip(sales[columns].itertuples(index=False), wanted, strict=True):
+    wanted = rows_of(sales[[f"wanted_{key}" for key in SALE_KEYS]])
+    for row, values in zip(rows_of(sales[columns]), wanted, strict=True):
         yield Case(
             ground,
             deals[row.lead_id],
@@ -173,7 +174,7 @@ def _later_cases(later: pd.DataFrame, rows: Stand, tables: Tables, ground: Groun
         people = tables.lead_contacts[tables.lead_contacts["lead_id"].isin(deals)].sort_values("contact_id")
         for lead_id, contact_id in zip(people["lead_id"], people["contact_id"], strict=True):
             deals[lead_id] = replace(deals[lead_id], contact_ids=(*deals[lead_id].contact_ids, int(contact_id)))
-    for row in later.itertuples(index=False):
+    for row in rows_of(later):
         at = last_paid.get(row.subscription_id)
         yield Case(
             ground,
@@ -189,7 +190,7 @@ def _later_cases(later: pd.DataFrame, rows: Stand, tables: Tables, ground: Groun
 
 def _by_id(table: pd.DataFrame, column: str, ids: pd.Series, build: Callable[[Any], T]) -> dict[Any, T]:
     rows = table[table[column].isin(ids)] if len(ids) else table[:0]
-    return {getattr(row, column): build(row) for row in rows.itertuples(index=False)}
+    return {getattr(row, column): build(row) for row in rows_of(rows)}
 
 
 def _questions(reviews: Iterable[Review], tables: Tables, ground: Ground) -> Iterator[Alarm]:
@@ -228,7 +229,7 @@ def _looked_at(rows: Stand, tables: Tables, ground: Ground) -> dict[str, dict[st
     found |= {f"order:{i}": {} for i in orders[orders["order_id"].isin(ids["order"])]["order_id"]}
     alarmed = _alarmed(ground)
     ongoing = rows.subscriptions[("subscription:" + rows.subscriptions["subscription_id"]).isin(alarmed)]
-    for subscription in map(subscription_of, ongoing.itertuples(index=False)):
+    for subscription in map(subscription_of, rows_of(ongoing)):
         found[f"subscription:{subscription.id}"] = texts.subscription_values(subscription)
     return found
 

@@ -16,6 +16,7 @@ from dealsync.core.owners import owner_at, rota_of
 from dealsync.core.plan import Action, Kind, NewCompany, NewContact, NewDeal, Oddity, Unfinished
 from dealsync.core.policy import Policy
 from dealsync.core.products import deal_name, rule_for
+from dealsync.core.rows import rows_of
 from dealsync.core.rules import decide
 from dealsync.core.sales import wanted_fields
 from dealsync.core.tables import Tables, subscription_of
@@ -263,6 +264,8 @@ def _companions(buyer: _Buyer, creation: Action, ground: Ground) -> Iterator[Act
 
 def _fields(order_ids: pd.Series, tables: Tables) -> dict[str, dict[str, str]]:
     """The LS fields of each sale, those that have a value."""
+    if order_ids.empty:
+        return {}
     rows = tables.orders[tables.orders["order_id"].isin(order_ids)]
     wanted = wanted_fields(rows).to_dict("records")
     return {
@@ -275,7 +278,7 @@ def _started(order_ids: pd.Series, tables: Tables) -> dict[str, Subscription]:
     """The first subscription that each order started."""
     rows = tables.subscriptions[tables.subscriptions["order_id"].isin(order_ids)]
     rows = rows.sort_values("subscription_id", ascending=False)
-    return {s.order_id: s for s in map(subscription_of, rows.itertuples(index=False))}
+    return {s.order_id: s for s in map(subscription_of, rows_of(rows))}
 
 
 def _unknown_customers(orders: Iterable[Order], countries: Mapping[str, str], policy: Policy) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -74,7 +75,7 @@ def standing(engine: Engine) -> Standing:
     if path and path != ":memory:" and not Path(path).exists():
         raise DatabaseError(f"There is no file {path} yet")
     with _told_with_its_name(engine.url), engine.connect() as connection:
-        return Standing(MigrationContext.configure(connection).get_current_revision(), _head(_alembic()))
+        return Standing(MigrationContext.configure(connection).get_current_revision(), _newest())
 
 
 @contextmanager
@@ -98,28 +99,23 @@ def told_as_ours() -> Iterator[None]:
         ) from error
 
 
+@cache
+def _newest() -> str | None:
+    return ScriptDirectory(str(MIGRATIONS)).get_current_head()
+
+
 def _migrate(engine: Engine) -> None:
-    config = _alembic()
-    head = _head(config)
     with engine.connect() as connection:
-        if MigrationContext.configure(connection).get_current_revision() == head:
+        if MigrationContext.configure(connection).get_current_revision() == _newest():
             return
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
     with engine.begin() as connection:
         # One process makes the schema; another that starts at the same time waits, and finds it made.
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
             connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
-        if MigrationContext.configure(connection).get_current_revision() != head:
+        if MigrationContext.configure(connection).get_current_revision() != _newest():
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-
-
-def _alembic() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    return config
-
-
-def _head(config: Config) -> str | None:
-    return ScriptDirectory.from_config(config).get_current_head()

@@ -1,4 +1,4 @@
-"""The command line as a person types it: a process of its own, its output, its exit code."""
+"""The command line as a person types it: its output, its exit code."""
 
 import json
 import os
@@ -8,18 +8,25 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import update
 
+from dealsync import doubts
 from dealsync.core.mapping import FIELDS
+from dealsync.ledger.database import open_database
+from dealsync.ledger.runs import utc_now
+from dealsync.ledger.tables import LockRow
 from dealsync.simulator.server import Simulator
+from tests.cli.shell import Done, spawned, typed
 
 DESIGNED_KEYS = {"key", "kind", "lead_id", "source", "reason", "evidence", "state"}
 KOMMO = '[kommo]\npipeline = "{}"\ninvoice_status = "Invoice sent"\nattention_status = "{}"\n'
@@ -35,17 +42,17 @@ class Shell:
     simulator: Simulator
     outputs: list[str] = field(default_factory=list)
 
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-m", "dealsync", *arguments],
-            cwd=self.folder,
-            env=clean_environment(self.environment | environment),
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=120,
-            check=False,
-        )
+    def run(self, *arguments: str, **environment: str) -> Done:
+        """Run a command in this process."""
+        return self._ran(typed, arguments, environment)
+
+    def start(self, *arguments: str, **environment: str) -> Done:
+        """Run a command in a process of its own."""
+        return self._ran(spawned, arguments, environment)
+
+    def _ran(self, how: Callable[..., Done], arguments: Sequence[str], environment: Mapping[str, str]) -> Done:
+        own = clean_environment({**self.environment, **environment})
+        done = how(*arguments, folder=self.folder, environment=own)
         self.outputs += [done.stdout, done.stderr]
         return done
 
@@ -85,12 +92,12 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 
 
 def test_cli__the_main_job_from_nothing_to_rest(shell: Shell) -> None:
-    shown = shell.run("init", "--yes")
+    shown = shell.start("init", "--yes")
     assert shown.returncode == 0, shown.stderr
     assert "LS order id" in shown.stdout
     assert "dealsync.toml written" in shown.stdout
 
-    plan = shell.run("plan", "--json", "--exit-code")
+    plan = shell.start("plan", "--json", "--exit-code")
     assert plan.returncode == 2, plan.stderr
     found = json.loads(plan.stdout)
     assert set(found) >= {"actions", "reviews", "drift", "run"}
@@ -99,11 +106,11 @@ def test_cli__the_main_job_from_nothing_to_rest(shell: Shell) -> None:
     assert found["drift"]["paid_not_won"] > 0
     assert set(found["run"]) >= {"id", "started_at", "finished_at", "requests"}
 
-    applied = shell.run("reconcile", "--apply")
+    applied = shell.start("reconcile", "--apply")
     assert applied.returncode == 0, applied.stderr
     assert f"{found['drift']['paid_not_won']} deals closed as won" in applied.stdout
 
-    rest = json.loads(shell.run("reconcile", "--apply", "--json").stdout)
+    rest = json.loads(shell.start("reconcile", "--apply", "--json").stdout)
     assert rest["actions"] == []
     assert rest["drift"]["paid_not_won"] == 0
     said = "".join(shell.outputs)
@@ -179,7 +186,7 @@ def test_settings__oauth_does_without_a_token(ready: Shell, tmp_path: Path) -> N
     """Its code is exchanged once, by whichever of two commands at once comes first."""
     own: dict[str, Any] = {"KOMMO_TOKEN": "", "DEALSYNC_DATABASE_URL": f"sqlite:///{tmp_path / 'oauth.db'}"}
     with ThreadPoolExecutor(2) as pool:
-        done = list(pool.map(lambda _: ready.run("plan", **own), range(2)))
+        done = list(pool.map(lambda _: ready.start("plan", **own), range(2)))
     assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
     assert ready.run("plan", **own, KOMMO_AUTH_CODE="").returncode == 0
     line = ready.refused("plan", **own, KOMMO_AUTH_CODE="not-the-code")
@@ -345,8 +352,11 @@ def test_simulate__a_taken_port_is_one_clear_line(ready: Shell) -> None:
     assert "cannot listen" in ready.refused("simulate", "--port", port)
 
 
-def test_reconcile__killed_in_mid_run_is_taken_over_and_nothing_is_doubled(shell: Shell) -> None:
+def test_reconcile__killed_in_mid_run_is_taken_over_and_nothing_is_doubled(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The lock of a killed run ends with its lease; its writes are looked up before anything is sent again."""
+    monkeypatch.setattr(doubts, "KOMMO_READ_LAG", timedelta(0))
     assert shell.run("init", "--yes").returncode == 0
     httpx.post(f"{shell.simulator.url}/control/faults", json={"latency_ms": 300})
     command = [sys.executable, "-m", "dealsync", "reconcile", "--apply"]
@@ -355,6 +365,7 @@ def test_reconcile__killed_in_mid_run_is_taken_over_and_nothing_is_doubled(shell
         _wait_for_a_write(shell, process)
         process.kill()
     httpx.post(f"{shell.simulator.url}/control/faults", json={"latency_ms": 0})
+    _shorten_the_lease(shell)
     assert shell.run("reconcile", "--apply").returncode == 0
     kommo = shell.simulator.world.state()["kommo"]
     values = [v for lead in kommo["leads"] for v in lead["custom_fields_values"] or []]
@@ -383,6 +394,15 @@ def test_reconcile__stopped_by_a_person_says_so_and_exits_with_130(ready: Shell)
     assert (process.returncode, said.count("\n")) == (130, 1)
     assert "the next run goes on from there" in said
     assert ready.run("plan").returncode == 0
+
+
+def _shorten_the_lease(shell: Shell) -> None:
+    """Let the lock of the killed run end in two seconds rather than in twenty."""
+    engine = open_database(f"sqlite:///{shell.folder / 'dealsync.db'}")
+    with engine.begin() as db:
+        held = db.execute(update(LockRow).values(expires_at=utc_now() + timedelta(seconds=2)))
+    engine.dispose()
+    assert held.rowcount == 1
 
 
 def _wait_for_a_write(shell: Shell, process: subprocess.Popen[bytes]) -> None:

@@ -8,7 +8,8 @@ from dealsync.core.inbox import Failure
 from dealsync.ledger.inbox import Handled
 from dealsync.ledger.runs import utc_now
 from tests.accounts import WON, Accounts
-from tests.cli.test_reviews import dealsync
+from tests.cli.shell import spawned
+from tests.cli.shell import typed as dealsync
 from tests.flows.test_inbox import ANN, open_deal, pay_for
 from tests.webhooks import Hooks
 
@@ -52,7 +53,7 @@ def test_inbox__lists_and_shows_without_personal_data(accounts: Accounts, hooks:
     listed = dealsync("inbox", "list").stdout
     assert (f"order:{order_id}" in listed, "waiting" in listed, "@" in listed) == (True, True, False)
     assert "@" not in dealsync("inbox", "show", event_id[:8]).stdout
-    shown = json.loads(dealsync("inbox", "show", event_id, "--json").stdout)
+    shown = json.loads(spawned("inbox", "show", event_id, "--json").stdout)
     assert (shown["id"], shown["event"], shown["state"]) == (event_id, "order_created", "waiting")
     assert "a.buyer@example.com" in dealsync("inbox", "show", event_id, "--body").stdout
     assert json.loads(dealsync("inbox", "list", "--state", "done", "--json").stdout) == {"events": []}
@@ -87,7 +88,7 @@ def test_inbox__an_event_can_be_left_alone(accounts: Accounts, hooks: Hooks) -> 
 def test_forget__erases_bodies_and_says_what_it_cannot_reach(accounts: Accounts, hooks: Hooks) -> None:
     _, _, event_id = payment(accounts, hooks)
     dealsync("drain")
-    done = dealsync("forget", "A.Buyer@example.com", "--json")
+    done = spawned("forget", "A.Buyer@example.com", "--json")
     assert json.loads(done.stdout)["erased"]["webhooks"] == 1
     assert dealsync("inbox", "show", event_id, "--body").stdout == ""
     assert "Erase the person in Kommo and Lemon Squeezy, too" in dealsync("forget", ANN["email"]).stdout

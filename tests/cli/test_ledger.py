@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from tests.accounts import Accounts
-from tests.cli.test_reviews import dealsync
+from tests.cli.shell import spawned
+from tests.cli.shell import typed as dealsync
 
 BUYER = "a.buyer@example.com"
 
@@ -26,7 +27,7 @@ def test_ledger__lists_what_was_done_and_what_was_not_without_personal_data(acco
     assert f"failed    {key}\n  deal {lead_id}: " in listed
     assert "(HTTP 400) (attempt 1)" in " ".join(listed.split())
     assert BUYER not in listed
-    told = json.loads(dealsync("ledger", "list", "--state", "failed", "--json").stdout)
+    told = json.loads(spawned("ledger", "list", "--state", "failed", "--json").stdout)
     (entry,) = told["entries"]
     assert (entry["key"], entry["lead_id"], entry["attempts"], told["counts"]["failed"]) == (key, lead_id, 1, 1)
     by_deal = json.loads(dealsync("ledger", "list", "--about", f"lead:{lead_id}", "--json").stdout)["entries"]

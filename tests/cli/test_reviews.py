@@ -1,21 +1,15 @@
 """`dealsync reviews` as a person uses it, and what the next run makes of a decision."""
 
 import json
-import subprocess
-import sys
 
 import httpx
 import pytest
 
 from tests.accounts import WON, Accounts
+from tests.cli.shell import spawned
+from tests.cli.shell import typed as dealsync
 
 ANN = {"name": "Ann Example", "email": "ann@example.com"}
-
-
-def dealsync(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "dealsync", *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
 
 
 @pytest.fixture
@@ -40,7 +34,7 @@ def test_reviews__shows_what_waits_with_reasons_and_links_and_no_personal_data(t
 
 def test_reviews__as_json(tie: tuple[str, int, int]) -> None:
     order_id, first, second = tie
-    (item,) = json.loads(dealsync("reviews", "--json").stdout)["reviews"]
+    (item,) = json.loads(spawned("reviews", "--json").stdout)["reviews"]
     assert (item["id"], item["state"], item["decision"]) == (f"order:{order_id}", "open", None)
     assert {candidate["lead_id"] for candidate in item["candidates"]} == {first, second}
 

@@ -1,4 +1,4 @@
-"""One Prefect server for the flow tests that do not mind each other's runs: it takes a quarter of a minute to start."""
+"""One Prefect server for the tests of one group (`pytest.mark.xdist_group`), which do not mind each other's runs."""
 
 from collections.abc import Iterator
 
@@ -9,5 +9,12 @@ from dealsync.local_prefect import LocalPrefect
 
 @pytest.fixture(scope="session")
 def shared_prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPrefect]:
-    with LocalPrefect.running(tmp_path_factory.mktemp("shared-prefect")) as server:
+    """A server: it takes a quarter of a minute to start. One module after the other serves its flows on it."""
+    with LocalPrefect.running(tmp_path_factory.mktemp("prefect")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def prefect(shared_prefect: LocalPrefect) -> LocalPrefect:
+    """The same, where a module has no own idea of it."""
+    return shared_prefect

@@ -30,8 +30,9 @@ from dealsync.receiver.app import make_app
 from dealsync.settings import build_store, load_environment, load_settings
 from tests.accounts import INVOICE_SENT, Accounts
 from tests.checks.world import jwt
+from tests.cli.shell import spawned
+from tests.cli.shell import typed as dealsync
 from tests.cli.test_inbox import park, payment
-from tests.cli.test_reviews import dealsync
 from tests.webhooks import Hooks
 
 
@@ -103,7 +104,7 @@ def test_alert__of_a_ban_comes_once_and_its_end_once(accounts: Accounts, bell: B
             accounts.run()
     assert bell.titles == ["dealsync: ban"]
     assert "dealsync unblock" in bell.heard[0]["message"]
-    shown = dealsync("alerts")
+    shown = spawned("alerts")
     assert (shown.returncode, shown.stdout.startswith("ban: kommo has blocked this address")) == (1, True)
     build_store(load_environment()).limits.lift_blocks()
     accounts.run()

@@ -26,6 +26,7 @@ from tests.webhooks import Hooks
 needs_browser = pytest.mark.skipif(
     not (BROWSER and DRIVER), reason="chromium or chromedriver is missing (Debian: apt-get install chromium-driver)"
 )
+pytestmark = pytest.mark.xdist_group("prefect-ui")
 __all__ = ["browser"]
 OPTIONS = {"apply": True, "max_changes": 0}
 
@@ -54,13 +55,10 @@ def approvals() -> list[Approval]:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Accounts, LocalPrefect]]:
+def served(tmp_path: Path, prefect: LocalPrefect) -> Iterator[tuple[Accounts, LocalPrefect]]:
     with pytest.MonkeyPatch.context() as patch, simulated(patch, tmp_path) as accounts:
         accounts.init()
-        with (
-            LocalPrefect.running(tmp_path / "prefect") as prefect,
-            prefect.serving(accounts.simulator.environment(), folder=accounts.folder),
-        ):
+        with prefect.serving(accounts.simulator.environment(), folder=accounts.folder):
             yield accounts, prefect
 
 

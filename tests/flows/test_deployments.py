@@ -1,16 +1,12 @@
 """The flows as Prefect runs them: deployed, triggered as the UI triggers them, on a real server."""
 
 import asyncio
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import httpx
 import pytest
 import yaml
 from prefect import Flow
@@ -27,13 +23,7 @@ from tests.flows.test_hot_path import until
 
 ANN = {"name": "Ann Example", "email": "ann@example.com"}
 DECLARED = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPrefect]:
-    """One server for all tests of this module: it takes a quarter of a minute to start."""
-    with LocalPrefect.running(tmp_path_factory.mktemp("prefect")) as server:
-        yield server
+pytestmark = pytest.mark.xdist_group("prefect")
 
 
 @pytest.fixture(scope="module")
@@ -250,27 +240,6 @@ def test_form__of_a_review_asks_for_typed_and_explained_values(served: LocalPref
     assert all(schema["properties"][name]["description"] for name in ("review", "decision", "decided_by", "lead_id"))
     assert len(schema["definitions"]["Choice"]["enum"]) == 3
     assert deployment["enforce_parameter_schema"]
-
-
-def test_prefect_deploy__twice_leaves_each_deployment_once(prefect: LocalPrefect, tmp_path: Path) -> None:
-    environment = {**os.environ, **prefect.environment()}
-
-    def command(*arguments: str) -> None:
-        subprocess.run(
-            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
-            cwd=ROOT, env=environment, check=True, capture_output=True, timeout=120,
-        )  # fmt: skip
-
-    command("work-pool", "create", "dealsync", "--type", "process")
-    command("deploy", "--all")
-    command("deploy", "--all")
-    command("block", "register", "--file", "tasks/accounts.py")
-    assert httpx.get(f"{prefect.ui_url}/api/block_types/slug/dealsync-accounts", timeout=30).is_success
-    rows = httpx.post(f"{prefect.ui_url}/api/deployments/filter", json={}, timeout=30).json()
-    assert sorted(row["name"] for row in rows) == sorted(entry["name"] for entry in DECLARED["deployments"])
-    hourly = next(row for row in rows if row["name"] == "reconcile")
-    assert hourly["parameters"]["apply"] is True
-    assert hourly["parameter_openapi_schema"]["properties"]["max_changes"]["description"]
 
 
 def _words(text: str) -> list[str]:

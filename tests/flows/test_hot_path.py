@@ -18,12 +18,7 @@ from tests.receiver.test_serve import receiving
 from tests.webhooks import Hooks
 
 SAMPLES = ROOT / "tests" / "samples" / "lemon-squeezy" / "webhooks"
-
-
-@pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPrefect]:
-    with LocalPrefect.running(tmp_path_factory.mktemp("prefect")) as server:
-        yield server
+pytestmark = pytest.mark.xdist_group("prefect")
 
 
 @pytest.fixture(scope="module")
@@ -98,5 +93,5 @@ def test_receive__alone_wakes_the_flow_through_the_prefect_api(
         httpx.post(
             f"{url}/webhooks/lemon-squeezy", content=content, headers={"X-Signature": signature}, timeout=10
         ).raise_for_status()
-        until(lambda: accounts.lead(lead_id)["status_id"] == WON)
+        until(lambda: accounts.lead(lead_id)["status_id"] == WON, within_s=90)  # a Python has to start for this run
         until(lambda: {run.id for run in served.flow_runs("process-inbox") if run.state == "Completed"} > known)

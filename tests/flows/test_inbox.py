@@ -211,10 +211,11 @@ def test_outage__parks_nothing_and_is_made_up_for(
     accounts: Accounts, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inbox, "RETRY_DELAYS", (timedelta(0), timedelta(0)))
+    monkeypatch.setattr("dealsync.apis.transport.ATTEMPTS", 1)
     lead_id, _ = paid_deal(accounts, hooks)
     (item,) = hooks.items()
     path = f"/v1/orders/{item.event.object_id}"
-    fault = {"api": "lemonsqueezy", "method": "GET", "path": path, "status": 503, "times": 12}
+    fault = {"api": "lemonsqueezy", "method": "GET", "path": path, "status": 503, "times": 3}
     accounts.control("faults", inject=fault)
     for _ in range(3):
         with pytest.raises(Unreachable):

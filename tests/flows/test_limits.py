@@ -19,6 +19,7 @@ from dealsync.settings import load_environment
 from dealsync.setup import Wishes, set_up
 from dealsync.simulator.server import Simulator
 from tests import postgres
+from tests.cli.shell import spawned, typed
 
 HAMMER = """
 import asyncio, sys
@@ -88,21 +89,15 @@ def test_ban__silences_every_process_until_a_person_lifts_it(simulator: Simulato
     with pytest.raises(Banned, match="dealsync unblock"):
         asyncio.run(reconcile(apply=True, reach=Reach(), max_changes=100, progress=lambda _text: None))
     when_it_came = asked_of_kommo(simulator)
-    for command in (["plan"], ["reconcile", "--apply"], ["init", "--yes"]):
-        done = dealsync(*command)
+    for done in (spawned("plan"), typed("reconcile", "--apply"), typed("init", "--yes")):
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         assert "kommo has blocked this address (HTTP 403 page, 2" in done.stderr
     assert asked_of_kommo(simulator) == when_it_came
-    assert dealsync("unblock").stdout == f"Sending again: kommo {simulator.url.removeprefix('http://')}\n"
-    assert dealsync("unblock").stdout == "Nothing was blocked.\n"
-    assert dealsync("plan").returncode == 0
+    assert spawned("unblock").stdout == f"Sending again: kommo {simulator.url.removeprefix('http://')}\n"
+    assert typed("unblock").stdout == "Nothing was blocked.\n"
+    assert typed("plan").returncode == 0
     assert asked_of_kommo(simulator) > when_it_came
 
 
 def asked_of_kommo(simulator: Simulator) -> int:
     return sum(n for call, n in simulator.world.log.counts.items() if call.startswith("kommo"))
-
-
-def dealsync(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "dealsync", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)

@@ -24,9 +24,12 @@ BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 BUYER = "a.buyer@example.com"
 PATIENCE_S = 60
 
-pytestmark = pytest.mark.skipif(
-    not (BROWSER and DRIVER), reason="chromium or chromedriver is missing (Debian: apt-get install chromium-driver)"
-)
+pytestmark = [
+    pytest.mark.xdist_group("prefect-ui"),
+    pytest.mark.skipif(
+        not (BROWSER and DRIVER), reason="chromium or chromedriver is missing (Debian: apt-get install chromium-driver)"
+    ),
+]
 
 
 @pytest.fixture

@@ -18,13 +18,14 @@ from dealsync.ledger.database import open_database
 from dealsync.receiver.app import Parts, make_app
 from dealsync.receiver.page import Page
 from tests.builders import NOW
+from tests.databases import place_sqlite
 
 SECRET, OLD_SECRET, TOKEN = "a webhook secret", "the one before", "kommo-webhook-token-1"
 LEMON_SQUEEZY, KOMMO = "/webhooks/lemon-squeezy", f"/webhooks/kommo/{TOKEN}"
 
 
 def database(folder: Path) -> Engine:
-    return open_database(f"sqlite:///{folder / 'dealsync.db'}")
+    return open_database(place_sqlite(folder / "dealsync.db"))
 
 
 def parts(engine: Engine, *, clock: Callable[[], datetime] = lambda: NOW, **changes: Any) -> Parts:

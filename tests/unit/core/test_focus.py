@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from dealsync.core.focus import Focus
 from dealsync.core.models import Link, Tier
 from dealsync.core.plan import NewDeal, Plan
 from dealsync.core.planner import make_plan
 from tests.builders import NEW, NOW, World, contact, deal, order, policy, webhook
+from tests.effort import costly
 from tests.unit.core.test_planner_properties import worlds
 
 
@@ -16,7 +17,7 @@ def plan_of(world: World, focus: Focus | None = None) -> Plan:
     return make_plan(world.tables(), policy(), NOW, focus=focus)
 
 
-@settings(max_examples=6)
+@costly(6, thorough=200)
 @given(worlds())
 def test_focus__all_orders_and_deals_one_by_one_give_the_whole_plan(world: World) -> None:
     whole = plan_of(world)
@@ -30,7 +31,7 @@ def test_focus__all_orders_and_deals_one_by_one_give_the_whole_plan(world: World
     assert {r.order_id for part in parts for r in part.reviews} == {r.order_id for r in whole.reviews}
 
 
-@settings(max_examples=6)
+@costly(6, thorough=200)
 @given(worlds())
 def test_focus__on_an_order_touches_its_own_deal_only(world: World) -> None:
     for o in world.orders:

@@ -29,6 +29,7 @@ from tests.builders import (
     subscription,
     webhook,
 )
+from tests.effort import costly
 
 DAY = timedelta(days=1)
 TOTAL = 49000
@@ -218,7 +219,7 @@ class LifeOfASale(RuleBasedStateMachine):
             assert len(paid) == 1
 
 
-LifeOfASale.TestCase.settings = settings(max_examples=25, stateful_step_count=14, deadline=None)
+LifeOfASale.TestCase.settings = settings(costly(12, thorough=200), stateful_step_count=14)
 TestLifeOfASale = LifeOfASale.TestCase
 
 

@@ -223,19 +223,19 @@ def test_lemon_squeezy_429__tells_when_to_come_again_where_switched_so(fresh: Be
 
 
 def test_latency__varies_by_the_jitter(fresh: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is waited for here; a server's own ticker, which wakes more often, is no answer's latency."""
+    """Nothing is waited for here; a server's own ticker, which wakes ten times a second, is no answer's latency."""
     waits: list[float] = []
     really = asyncio.sleep
 
     async def sleep(seconds: float) -> None:
-        if seconds >= 0.1:
+        if seconds >= 1:
             waits.append(seconds)
         else:
             await really(seconds)
 
     monkeypatch.setattr("dealsync.simulator.gate.asyncio.sleep", sleep)
-    fresh.set(latency_ms=100, latency_jitter_ms=50)
+    fresh.set(latency_ms=1000, latency_jitter_ms=500)
     for _ in range(20):
         fresh.kommo.get("/account")
     assert len(set(waits)) == 20
-    assert 0.1 <= min(waits) < max(waits) <= 0.15
+    assert 1 <= min(waits) < max(waits) <= 1.5

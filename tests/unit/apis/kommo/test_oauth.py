@@ -17,6 +17,7 @@ from dealsync.core.tokens import TokenPair
 from dealsync.errors import AnswerLost, Banned, Unauthorized, Unreachable
 from dealsync.ledger.database import open_database
 from dealsync.ledger.tokens import Tokens
+from tests.databases import place_sqlite
 from tests.turns import LocalSlots
 from tests.unit.apis.wire import Answer, Wire, connect
 
@@ -40,7 +41,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    found = open_database(f"sqlite:///{tmp_path / 'tokens.db'}")
+    found = open_database(place_sqlite(tmp_path / "tokens.db"))
     yield found
     found.dispose()
 
