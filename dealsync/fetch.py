@@ -14,6 +14,7 @@ from dealsync.apis.lemonsqueezy.client import Pages
 from dealsync.apis.lemonsqueezy.pages import Dated
 from dealsync.core.assumptions import LS_PAGE_SIZE
 from dealsync.core.inbox import LARGEST_BATCH, Failure, Sight, most_by_list
+from dealsync.core.sightings import How
 from dealsync.errors import Rejected, UnexpectedAnswer, Unreachable
 from dealsync.run import Run
 
@@ -63,7 +64,7 @@ async def fetch(run: Run, wanted: Wanted, readings: Readings) -> None:
     An object that cannot be read is a failure of its own. Raises Unauthorized, Banned, and Unreachable if no object
     at all could be read for want of an answer.
     """
-    ls, mirror = run.lemon_squeezy, run.store.mirror
+    ls, mirror = run.lemon_squeezy, run.mirror(How.WEBHOOK)
     kinds: list[_Kind[Any]] = [
         _Kind(Sight.ORDER, "orders", ls.order, ls.orders, mirror.keep_orders),
         _Kind(Sight.SUBSCRIPTION, "subscriptions", ls.subscription, ls.subscriptions, mirror.keep_subscriptions),

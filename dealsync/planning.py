@@ -5,6 +5,7 @@ from __future__ import annotations
 from dealsync.core import planner
 from dealsync.core.focus import Focus
 from dealsync.core.plan import Action, Plan
+from dealsync.core.sightings import How
 from dealsync.core.tables import Tables
 from dealsync.ledger.runs import utc_now
 from dealsync.poll import (
@@ -55,7 +56,7 @@ async def _read_what_is_missing(run: Run, plan: Plan) -> bool:
     if lists:
         await poll_kommo(run, Reach())
     if stale:
-        await read_deals(run, stale)
+        await read_deals(run, stale, How.CHECK)
     if gone:
         await read_merges(run, gone)
     if customers:

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Engine, func, or_, select, update
 
 from dealsync.core.states import State, Step, sources, target
 from dealsync.errors import UnknownEntry
+from dealsync.ledger.steps import keep_steps
 from dealsync.ledger.tables import LedgerEntry
 from dealsync.ledger.upsert import chunks, table_of
 
@@ -121,6 +122,8 @@ class Entries:
             .returning(LedgerEntry.idempotency_key)
         )
         with self._engine.begin() as db:
+            meant = (LedgerEntry.state.in_(sources(step)), *chosen.conditions())
+            keep_steps(db, step, [{"words": values.get("error")}], values["closed_at"], *meant)
             return sorted(db.scalars(statement))
 
 

@@ -18,6 +18,7 @@ from dealsync.core.models import normal_email
 from dealsync.core.plan import Kind
 from dealsync.core.states import FINAL, IN_DOUBT, Step, sources, target
 from dealsync.ledger.runs import utc_now
+from dealsync.ledger.steps import keep_steps
 from dealsync.ledger.tables import (
     CheckoutRow,
     ContactEmailRow,
@@ -25,6 +26,7 @@ from dealsync.ledger.tables import (
     EventRow,
     LedgerEntry,
     OrderRow,
+    StepRow,
     SubscriptionRow,
 )
 
@@ -116,7 +118,17 @@ def _actions(db: Connection, forms: Collection[str], names: Iterable[str]) -> in
     # The contact may have another name by now, or be gone.
     known = {*names, *(name for row in rows if row.idempotency_key in own for name in _names_in(row.action["change"]))}
     pattern = _pattern([*forms, *(name for name in known if len(name) >= SHORTEST_NAME and name != ERASED)])
-    return sum(_erase(db, row, pattern, is_own=row.idempotency_key in own) for row in rows)
+    count = sum(_erase(db, row, pattern, is_own=row.idempotency_key in own) for row in rows)
+    _blot_steps(db, pattern)
+    return count
+
+
+def _blot_steps(db: Connection, pattern: re.Pattern[str]) -> None:
+    """Blot the person out of what was said at each step."""
+    columns = (StepRow.step_id, StepRow.words)
+    for row in db.execute(select(*columns).where(StepRow.words.is_not(None))).all():
+        if (words := _blotted(row.words, pattern)) != row.words:
+            db.execute(update(StepRow).where(StepRow.step_id == row.step_id).values(words=words))
 
 
 def _erase(db: Connection, row: Row[Any], pattern: re.Pattern[str], *, is_own: bool) -> bool:
@@ -132,6 +144,8 @@ def _erase(db: Connection, row: Row[Any], pattern: re.Pattern[str], *, is_own: b
         values |= {"state": target(Step.DISMISS), "error": values["error"] or FORGOTTEN, "closed_at": utc_now()}
     # As it was read: a run may have taken it up meanwhile.
     mine = (LedgerEntry.idempotency_key == row.idempotency_key, LedgerEntry.state == row.state)
+    if "state" in values:
+        keep_steps(db, Step.DISMISS, [{"words": FORGOTTEN}], values["closed_at"], *mine)
     return bool(db.execute(update(LedgerEntry).where(*mine).values(**values)).rowcount)
 
 

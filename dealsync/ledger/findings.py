@@ -30,7 +30,7 @@ class Findings:
         with self._engine.begin() as db:
             for chunk in chunks(rows):
                 statement = insert(db, table).values(chunk)
-                fresh = {"last_seen_at": now, "lead_id": statement.excluded.lead_id}
+                fresh = {"last_seen_at": now, **{name: statement.excluded[name] for name in ("lead_id", "reason")}}
                 db.execute(
                     update(table)
                     .where(table.c.finding.in_([row["finding"] for row in chunk]), table.c.ended_at.is_not(None))
@@ -54,4 +54,5 @@ def _rows(plan: Plan, now: datetime) -> Iterator[dict[str, object]]:
             "lead_id": row.lead_id,
             "first_seen_at": now,
             "last_seen_at": now,
+            "reason": row.reason if isinstance(row, Refusal) else "",
         }

@@ -23,7 +23,8 @@ from dealsync.errors import RunInProgress
 from dealsync.ledger.frames import stored
 from dealsync.ledger.links import keep_links
 from dealsync.ledger.reviews import decided_since, keep_reviews
-from dealsync.ledger.runs import is_held_by
+from dealsync.ledger.runs import is_held_by, utc_now
+from dealsync.ledger.steps import REFUSED_LATER, keep_claims, keep_steps
 from dealsync.ledger.tables import LedgerEntry, LinkRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
@@ -68,7 +69,10 @@ class Journal:
         )
         with self._engine.begin() as db:
             if lead_ids:
-                db.execute(statement, [{"key": key, "deal": lead_id} for key, lead_id in lead_ids.items()])
+                rows = [{"key": key, "deal": lead_id} for key, lead_id in lead_ids.items()]
+                mine = (table.c.run_id == run_id, _can(Step.SEND))
+                keep_steps(db, Step.SEND, rows, now, *mine, run_id=run_id)
+                db.execute(statement, rows)
             _ensure_ours(db, lead_ids, run_id)
 
     def close(self, outcomes: Sequence[Outcome], links: Sequence[Link], now: datetime, *, run_id: str) -> None:
@@ -80,6 +84,7 @@ class Journal:
             for state, step in STEP_TO.items():
                 rows = [_closing(outcome) for outcome in outcomes if outcome.state is state]
                 if rows:
+                    keep_steps(db, step, rows, now, *_may(step, run_id), run_id=run_id)
                     db.execute(_close(step, run_id, now), rows)
             keep_links(db, links, now)
 
@@ -103,6 +108,7 @@ class Journal:
         """Remember that what was sent was not taken after all; False for a key that was never sent."""
         sent = (LedgerEntry.idempotency_key == key, LedgerEntry.sent_at.is_not(None))
         with self._engine.begin() as db:
+            keep_steps(db, REFUSED_LATER, [{"key": key, "words": words}], utc_now(), *sent)
             return bool(db.execute(update(LedgerEntry).where(*sent).values(is_refused=True, error=words)).rowcount)
 
     def doubts(self) -> list[Doubt]:
@@ -175,9 +181,9 @@ def _can(step: Step) -> ColumnElement[bool]:
 
 def _close(step: Step, run_id: str, now: datetime) -> Any:
     table = table_of(LedgerEntry)
-    statement = (
+    return (
         update(table)
-        .where(table.c.idempotency_key == bindparam("key"), _can(step))
+        .where(table.c.idempotency_key == bindparam("key"), *_may(step, run_id))
         .values(
             state=target(step),
             lead_id=func.coalesce(bindparam("deal", type_=BigInteger), table.c.lead_id),
@@ -187,7 +193,11 @@ def _close(step: Step, run_id: str, now: datetime) -> Any:
             closed_at=now,
         )
     )
-    return statement if step is Step.CONFIRM else statement.where(is_held_by(run_id))
+
+
+def _may(step: Step, run_id: str) -> tuple[ColumnElement[bool], ...]:
+    """When an outcome counts: of what has not happened, only the run that holds the lock can tell."""
+    return (_can(step),) if step is Step.CONFIRM else (_can(step), is_held_by(run_id))
 
 
 def _closing(outcome: Outcome) -> dict[str, Any]:
@@ -197,6 +207,7 @@ def _closing(outcome: Outcome) -> dict[str, Any]:
         "made": outcome.result_id,
         "words": outcome.error,
         "refused": outcome.is_refused,
+        "by_reading": outcome.by_reading,
     }
 
 
@@ -208,7 +219,9 @@ def _claim(db: Connection, actions: Sequence[Action], run_id: str, now: datetime
         statement = statement.on_conflict_do_update(
             index_elements=[LedgerEntry.idempotency_key], set_=fresh, where=LedgerEntry.state.in_(AGAIN)
         )
-        claimed.update(db.scalars(statement.returning(LedgerEntry.idempotency_key)))
+        taken = set(db.scalars(statement.returning(LedgerEntry.idempotency_key)))
+        keep_claims(db, [action for action in chunk if action.key in taken], run_id, now)
+        claimed |= taken
     return frozenset(claimed)
 
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from sqlalchemy import Connection, exists
 
 from dealsync.core.models import Link, Tier
-from dealsync.ledger.tables import DealRow, LinkRow
-from dealsync.ledger.upsert import insert
+from dealsync.ledger.tables import DealRow, LinkRow, PlacingRow
+from dealsync.ledger.upsert import insert, table_of
 
 
 def keep_links(db: Connection, links: Iterable[Link], now: datetime) -> None:
@@ -22,4 +22,12 @@ def keep_links(db: Connection, links: Iterable[Link], now: datetime) -> None:
         may_replace = None if link.tier is Tier.PERSON else ~((LinkRow.tier == Tier.PERSON.value) & is_there)
         row = {"lead_id": link.lead_id, "tier": link.tier.value, "evidence": link.evidence, "linked_at": now}
         statement = insert(db, LinkRow).values(order_id=link.order_id, **row)
-        db.execute(statement.on_conflict_do_update(index_elements=[LinkRow.order_id], set_=row, where=may_replace))
+        statement = statement.on_conflict_do_update(index_elements=[LinkRow.order_id], set_=row, where=may_replace)
+        if db.execute(statement).rowcount:
+            placing = {
+                "order_id": link.order_id,
+                "lead_id": link.lead_id,
+                "tier": row["tier"],
+                "evidence": link.evidence,
+            }
+            db.execute(table_of(PlacingRow).insert().values(**placing, at=now))
