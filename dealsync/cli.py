@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from dealsync import cli_alerts, cli_checkouts, cli_inbox, cli_ledger, cli_reviews
+from dealsync import cli_alerts, cli_checkouts, cli_explain, cli_inbox, cli_ledger, cli_reviews
 from dealsync.errors import ConfigError, DealsyncError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(cli_reviews.app, name="reviews")
 app.add_typer(cli_inbox.app, name="inbox")
 app.add_typer(cli_ledger.app, name="ledger")
+app.command()(cli_explain.explain)
 app.command()(cli_inbox.drain)
 app.command()(cli_inbox.forget)
 app.command()(cli_checkouts.checkouts)

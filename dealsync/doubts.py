@@ -136,15 +136,13 @@ async def _new_deals(run: Run, actions: Sequence[Action], since: datetime) -> li
     newest = await run.kommo.newest_deals(run.directory.field_keys, since=since)
     made = {f"{kind}:{deal.fields.get(f'{kind}_id')}": deal.lead_id for deal in newest for kind in ("order", "invoice")}
     found = {a.key: made.get(a.source) for a in actions}
-    _keep(
-        run,
-        newest,
-        {
-            lead_id: a.change.as_written()
-            for a in actions
-            if (lead_id := found[a.key]) is not None and isinstance(a.change, NewDeal)
-        },
-    )
+    written = {
+        lead_id: a.change.as_written()
+        for a in actions
+        if (lead_id := found[a.key]) is not None and isinstance(a.change, NewDeal)
+    }
+    _keep(run, newest, written)
+    run.store.mirror.remember(Seen(lead_id, values) for lead_id, values in written.items())
     return [_outcome(a, result_id=found[a.key], lead_id=found[a.key]) for a in actions]
 
 
@@ -157,23 +155,23 @@ async def _changes(run: Run, actions: Sequence[Action]) -> list[Outcome]:
         by_lead.setdefault(action.lead_id or 0, []).append(action)
     before = run.store.mirror.updated_at(by_lead)
     deals = await run.kommo.deals_by_id(by_lead, run.directory.field_keys)
-    written: dict[int, Mapping[str, str]] = {}
+    sent, written = dict[int, Mapping[str, str]](), dict[int, Mapping[str, str]]()
     outcomes = []
     for lead_id, group in by_lead.items():
         change = merged(a.change for a in in_order(group) if isinstance(a.change, DealChange))
         happened = lead_id in deals and await _happened(run, deals[lead_id], change, before.get(lead_id))
+        sent[lead_id] = change.as_written()
         if happened:
-            written[lead_id] = change.as_written()
+            written[lead_id] = sent[lead_id]
         outcomes += [_outcome(a, result_id=lead_id if happened else None, lead_id=lead_id) for a in group]
-    _keep(run, deals.values(), written)
+    _keep(run, deals.values(), sent)
+    run.store.mirror.remember(Seen(lead_id, values) for lead_id, values in written.items())
     return outcomes
 
 
-def _keep(run: Run, deals: Iterable[Deal], written: Mapping[int, Mapping[str, str]]) -> None:
-    """Keep deals as they were read, and what of them dealsync has written after all."""
-    mirror = run.mirror(How.LOOK_UP)
-    mirror.keep_deals([replace(deal, written=written.get(deal.lead_id, {})) for deal in deals])
-    mirror.remember(Seen(lead_id, values) for lead_id, values in written.items())
+def _keep(run: Run, deals: Iterable[Deal], sent: Mapping[int, Mapping[str, str]]) -> None:
+    """Keep deals as they were read; what shows there of what was sent, dealsync wrote and nobody else."""
+    run.mirror(How.LOOK_UP).keep_deals([replace(deal, written=sent.get(deal.lead_id, {})) for deal in deals])
 
 
 async def _happened(run: Run, deal: Deal, change: DealChange, before: datetime | None) -> bool:

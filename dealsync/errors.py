@@ -50,6 +50,10 @@ class UnknownDeal(DealsyncError):
     """A person named a deal that Kommo does not have."""
 
 
+class UnknownObject(DealsyncError):
+    """Nothing is on record about the object that a person asked about. Look at its id, or let a run read it first."""
+
+
 class UnknownEvent(DealsyncError):
     """No such event is in the inbox, or the beginning of an id fits several."""
 

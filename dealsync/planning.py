@@ -32,7 +32,7 @@ async def make_plan(run: Run, focus: Focus | None = None) -> Plan:
     plan = _plan(run, focus)
     while await _read_what_is_missing(run, plan):
         plan = _plan(run, focus)
-    run.first_seen = run.store.findings.keep(plan, run.started_at, whole=focus is None)
+    run.first_seen = run.store.findings.keep(plan, utc_now(), whole=focus is None)
     return plan
 
 

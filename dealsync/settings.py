@@ -37,6 +37,7 @@ from dealsync.ledger.database import open_database
 from dealsync.ledger.entries import Entries
 from dealsync.ledger.evidence import Evidence
 from dealsync.ledger.findings import Findings
+from dealsync.ledger.history import History
 from dealsync.ledger.inbox import Inbox
 from dealsync.ledger.journal import Journal
 from dealsync.ledger.mirror import Mirror
@@ -192,6 +193,7 @@ class Store:
     awaited: Awaited
     entries: Entries
     alerts: Alerts
+    history: History
 
     def close(self) -> None:
         """Close the connections that are open; a process that lives on must not pile them up, run after run."""
@@ -271,6 +273,7 @@ def build_store(environment: Environment) -> Store:
         Awaited(engine),
         Entries(engine),
         Alerts(engine),
+        History(engine),
     )
 
 

@@ -95,12 +95,12 @@ def changed(watched: Watched, about: str, before: Values, row: Values, own: Valu
     """Return what differs from before: what dealsync wrote itself (`own`, see `plan.Seen`) apart from the rest."""
     differing = {name for name in watched.columns if before[name] != row[name] and not _is_filled_in(name, before)}
     ours = {name for name in differing if _is_own(name, row, own)}
-    return [
-        Sighting(about, {name: _pair(name, before[name], row[name]) for name in watched.columns if name in part}, is_own=is_own,
-                 changed_at=row["updated_at"])
-        for part, is_own in ((ours, True), (differing - ours, False))
-        if part
-    ]  # fmt: skip
+    found = []
+    for part, is_own in ((ours, True), (differing - ours, False)):
+        changes = {name: _pair(name, before[name], row[name]) for name in watched.columns if name in part}
+        if changes:
+            found.append(Sighting(about, changes, is_own=is_own, changed_at=row["updated_at"]))
+    return found
 
 
 def _is_filled_in(name: str, before: Values) -> bool:

@@ -53,25 +53,28 @@ def erase_person(engine: Engine, email: str) -> dict[str, int]:
     sent keeps what it says until it is done. What Kommo and Lemon Squeezy hold stays there, and comes back with what
     is read from them.
     """
-    forms = _forms(email)
+    forms = spellings(email)
     with engine.begin() as db:
-        names = set(db.scalars(select(OrderRow.user_name).where(_is(OrderRow.user_email, forms))))
-        typed = or_(ContactEmailRow.email.in_(forms), _is(ContactEmailRow.typed, forms))
+        names = set(db.scalars(select(OrderRow.user_name).where(is_one_of(OrderRow.user_email, forms))))
+        typed = or_(ContactEmailRow.email.in_(forms), is_one_of(ContactEmailRow.typed, forms))
         contacts = list(db.scalars(select(ContactEmailRow.contact_id).where(typed)))
         names |= set(db.scalars(select(ContactRow.name).where(ContactRow.contact_id.in_(contacts))))
         found = {"webhooks": _webhooks(db, forms), "actions": _actions(db, forms, names)}
         nobody = {"user_email": ""}
         plain: list[tuple[str, Any]] = [
-            ("checkouts", update(CheckoutRow).where(_is(CheckoutRow.email, forms)).values(email="", custom={})),
-            ("orders", update(OrderRow).where(_is(OrderRow.user_email, forms)).values(**nobody, user_name="")),
-            ("subscriptions", update(SubscriptionRow).where(_is(SubscriptionRow.user_email, forms)).values(nobody)),
+            ("checkouts", update(CheckoutRow).where(is_one_of(CheckoutRow.email, forms)).values(email="", custom={})),
+            ("orders", update(OrderRow).where(is_one_of(OrderRow.user_email, forms)).values(**nobody, user_name="")),
+            (
+                "subscriptions",
+                update(SubscriptionRow).where(is_one_of(SubscriptionRow.user_email, forms)).values(nobody),
+            ),
             ("contacts", update(ContactRow).where(ContactRow.contact_id.in_(contacts)).values(name=ERASED)),
             ("addresses", delete(ContactEmailRow).where(typed)),
         ]
         return found | {kind: db.execute(statement).rowcount for kind, statement in plain}
 
 
-def _forms(email: str) -> frozenset[str]:
+def spellings(email: str) -> frozenset[str]:
     """An address in every spelling that it may be stored in: its domain in ASCII (punycode) and in its own letters."""
     forms = {normal_email(email), email.strip().lower()}
     for form in tuple(forms):
@@ -83,7 +86,8 @@ def _forms(email: str) -> frozenset[str]:
     return frozenset(forms - {""})
 
 
-def _is(column: Any, forms: Collection[str]) -> Any:
+def is_one_of(column: Any, forms: Collection[str]) -> Any:
+    """Return the condition that a column holds one of these spellings of an address."""
     return func.lower(func.trim(column)).in_(forms)
 
 

@@ -18,8 +18,8 @@ from dealsync.ledger.upsert import chunks, insert, table_of
 WAITING = EventRow.state == InboxState.WAITING.value
 _EVENT = [name for name in Event.__slots__ if name not in ("custom", "sender")]
 _HANDLING = ("received_at", "state", "attempts", "next_try_at", "error", "result", "done_at")
-_COLUMNS = [table_of(EventRow).c[name] for name in (*_EVENT, "custom", "sender", *_HANDLING)]
-_COLUMNS.append((func.length(EventRow.body) > 0).label("has_body"))  # type: ignore[arg-type]
+EVENT_COLUMNS = [table_of(EventRow).c[name] for name in (*_EVENT, "custom", "sender", *_HANDLING)]
+EVENT_COLUMNS.append((func.length(EventRow.body) > 0).label("has_body"))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +99,12 @@ class Inbox:
             if attempts is None:
                 return []
             query = (
-                select(*_COLUMNS)
+                select(*EVENT_COLUMNS)
                 .where(*mine, EventRow.attempts == attempts)
                 .order_by(EventRow.sender != Sender.LEMON_SQUEEZY.value, EventRow.received_at, EventRow.event_id)
                 .limit(batch_size(attempts))
             )
-            return [_item(row) for row in db.execute(query)]
+            return [item_of(row) for row in db.execute(query)]
 
     def next_due_at(self) -> datetime | None:
         """Return when the next waiting event is to be tried; None when none waits."""
@@ -146,20 +146,20 @@ class Inbox:
 
     def listed(self, chosen: Chosen, *, limit: int | None = None) -> list[InboxItem]:
         """Return events, the latest first."""
-        query = select(*_COLUMNS).where(*_where(chosen)).order_by(EventRow.received_at.desc(), EventRow.event_id)
+        query = select(*EVENT_COLUMNS).where(*_where(chosen)).order_by(EventRow.received_at.desc(), EventRow.event_id)
         with self._engine.connect() as db:
-            return [_item(row) for row in db.execute(query.limit(limit))]
+            return [item_of(row) for row in db.execute(query.limit(limit))]
 
     def find(self, beginning: str) -> InboxItem:
         """Return the event whose id is, or begins with, a text. Raises UnknownEvent when it is none or several."""
         # Not LIKE: an id may hold its wildcards.
         begins = func.substr(EventRow.event_id, 1, len(beginning)) == beginning
         with self._engine.connect() as db:
-            rows = db.execute(select(*_COLUMNS).where(begins).order_by(EventRow.event_id).limit(2)).all()
+            rows = db.execute(select(*EVENT_COLUMNS).where(begins).order_by(EventRow.event_id).limit(2)).all()
         if len(rows) != 1 and not (rows and rows[0].event_id == beginning):
             what = "Several events have ids that begin" if rows else "No event in the inbox has an id that begins"
             raise UnknownEvent(f"{what} with {beginning!r}. See: dealsync inbox list")
-        return _item(rows[0])
+        return item_of(rows[0])
 
     def body(self, event_id: str) -> bytes:
         """Return the raw body that brought an event; empty if it was erased. Kommo's is kept with its first object."""
@@ -221,7 +221,8 @@ def _row(arrival: Arrival) -> dict[str, Any]:
     }
 
 
-def _item(row: Any) -> InboxItem:
+def item_of(row: Any) -> InboxItem:
+    """Return an event from a row of EVENT_COLUMNS."""
     return InboxItem(
         event=Event(**{name: getattr(row, name) for name in _EVENT}, custom=row.custom, sender=Sender(row.sender)),
         received_at=row.received_at,

@@ -17,14 +17,14 @@ from sqlalchemy import false as sql_false
 
 from dealsync.core.models import Link
 from dealsync.core.plan import Action, Doubt, Kind, Outcome, Plan, Unfinished
-from dealsync.core.states import AGAIN, IN_DOUBT, STEP_TO, Step, sources, target
+from dealsync.core.states import AGAIN, CAME_BACK, IN_DOUBT, STEP_TO, Step, sources, target
 from dealsync.core.tables import LEDGER_COLUMNS, LINK_COLUMNS
 from dealsync.errors import RunInProgress
 from dealsync.ledger.frames import stored
 from dealsync.ledger.links import keep_links
 from dealsync.ledger.reviews import decided_since, keep_reviews
 from dealsync.ledger.runs import is_held_by, utc_now
-from dealsync.ledger.steps import REFUSED_LATER, keep_claims, keep_steps
+from dealsync.ledger.steps import keep_claims, keep_steps
 from dealsync.ledger.tables import LedgerEntry, LinkRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
@@ -108,7 +108,7 @@ class Journal:
         """Remember that what was sent was not taken after all; False for a key that was never sent."""
         sent = (LedgerEntry.idempotency_key == key, LedgerEntry.sent_at.is_not(None))
         with self._engine.begin() as db:
-            keep_steps(db, REFUSED_LATER, [{"key": key, "words": words}], utc_now(), *sent)
+            keep_steps(db, CAME_BACK, [{"key": key, "words": words}], utc_now(), *sent)
             return bool(db.execute(update(LedgerEntry).where(*sent).values(is_refused=True, error=words)).rowcount)
 
     def doubts(self) -> list[Doubt]:

@@ -89,9 +89,10 @@ class Mirror:
         """Store deals as seen now, with their contacts. What a deal says to be `written` counts as our own doing."""
         written = {d.lead_id: d.written for d in deals}
         with self._engine.begin() as db:
+            known = _known(db, written)
             fresh = self._keep(db, DealRow, map(_deal_row, deals), own=lambda lead_id: written[lead_id])
             contacts = {d.lead_id: list(dict.fromkeys(d.contact_ids)) for d in deals if d.lead_id in fresh}
-            keep_sightings(db, self._by, _new_contacts(db, contacts, written))
+            keep_sightings(db, self._by, _other_contacts(db, contacts, known))
             links = [(lead_id, c, place) for lead_id, ids in contacts.items() for place, c in enumerate(ids)]
             _replace(db, LeadContactRow, "lead_id", fresh, [*LEAD_CONTACT_COLUMNS, "place"], links)
 
@@ -297,21 +298,24 @@ class Mirror:
         return frozenset(taken)
 
 
-def _new_contacts(
-    db: Connection, contacts: Mapping[int, list[int]], written: Mapping[int, Mapping[str, str]]
-) -> list[Sighting]:
-    """Whose deals have other contacts than before, or their first ones."""
+def _known(db: Connection, lead_ids: Iterable[int]) -> set[int]:
+    column = DealRow.lead_id
+    return {i for part in chunks(lead_ids) for i in db.scalars(select(column).where(column.in_(part)))}
+
+
+def _other_contacts(db: Connection, contacts: Mapping[int, list[int]], known: AbstractSet[int]) -> list[Sighting]:
+    """Which deals that were known before have other contacts now."""
     before: dict[int, list[int]] = {}
     columns = (LeadContactRow.lead_id, LeadContactRow.contact_id)
-    for ids in chunks(contacts):
+    for ids in chunks(contacts.keys() & known):
         rows = select(*columns).where(LeadContactRow.lead_id.in_(ids)).order_by(LeadContactRow.place)
         for row in db.execute(rows):
             before.setdefault(row.lead_id, []).append(row.contact_id)
     return [
-        Sighting(f"lead:{lead_id}", {CONTACTS: [before.get(lead_id), now]}, lead_id not in before, bool(written[lead_id]))
+        Sighting(f"lead:{lead_id}", {CONTACTS: [before.get(lead_id, []), now]})
         for lead_id, now in contacts.items()
-        if now != before.get(lead_id, [])
-    ]  # fmt: skip
+        if lead_id in known and now != before.get(lead_id, [])
+    ]
 
 
 def _entries_told(db: Connection, entries: Mapping[int, tuple[datetime, int | None]]) -> list[Sighting]:

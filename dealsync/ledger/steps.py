@@ -13,8 +13,6 @@ from dealsync.core.states import Step
 from dealsync.ledger.tables import LedgerEntry, StepRow, UtcTime
 from dealsync.ledger.upsert import table_of
 
-REFUSED_LATER = "refuse"
-"""An e-mail that was sent came back: no step between states, but the end of what was believed."""
 _COLUMNS = (
     "idempotency_key", "step", "was", "at", "run_id", "attempt", "by_reading", "lead_id", "result_id", "words",
 )  # fmt: skip

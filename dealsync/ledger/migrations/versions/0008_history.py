@@ -51,11 +51,11 @@ def upgrade() -> None:
         sa.Column("words", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("step_id"),
     )
-    for table, column in (
+    for name, column in (
         ("sightings", "about"), ("sightings", "at"), ("placings", "order_id"), ("placings", "lead_id"),
         ("steps", "idempotency_key"), ("steps", "at"),
     ):  # fmt: skip
-        op.create_index(f"ix_{table}_{column}", table, [column])
+        op.create_index(f"ix_{name}_{column}", name, [column])
     with op.batch_alter_table("findings") as table:
         table.add_column(sa.Column("reason", sa.Text(), nullable=False, server_default=""))
     # What was linked before there was a history: when, and by what, is known.
