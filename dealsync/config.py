@@ -384,6 +384,12 @@ class InboxSection(_Section):
     ready_minutes: Annotated[int, Field(ge=1, le=1440)] = 10  # how long an event may wait while /readyz answers 200
 
 
+class HistorySection(_Section):
+    """How long it is kept what was seen and done, step by step."""
+
+    keep_days: Annotated[int, Field(ge=0, le=36500)] = 0  # 0 keeps it for ever
+
+
 class LimitsSection(_Section):
     """How much one run may do."""
 
@@ -410,6 +416,7 @@ class Config(_Section):
     receiver: ReceiverSection = ReceiverSection()
     claim: ClaimSection = ClaimSection()
     inbox: InboxSection = InboxSection()
+    history: HistorySection = HistorySection()
     alerts: AlertsSection = AlertsSection()
     fields: dict[str, NameOrId] = Field(default_factory=dict)
 

@@ -8,10 +8,12 @@ from datetime import datetime
 from sqlalchemy import Engine, select, update
 
 from dealsync.core.plan import Drift, Plan, Refusal
-from dealsync.ledger.tables import FindingRow
+from dealsync.ledger.tables import FindingRow, PastFindingRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
 REFUSAL = "refusal"
+KEPT = ("finding", "kind", "source", "lead_id", "first_seen_at", "ended_at", "reason")
+"""Columns of what is known about a finding that may be over."""
 
 
 class Findings:
@@ -31,11 +33,10 @@ class Findings:
             for chunk in chunks(rows):
                 statement = insert(db, table).values(chunk)
                 fresh = {"last_seen_at": now, **{name: statement.excluded[name] for name in ("lead_id", "reason")}}
-                db.execute(
-                    update(table)
-                    .where(table.c.finding.in_([row["finding"] for row in chunk]), table.c.ended_at.is_not(None))
-                    .values(first_seen_at=now, ended_at=None)
-                )
+                again = (table.c.finding.in_([row["finding"] for row in chunk]), table.c.ended_at.is_not(None))
+                ended = select(*(table.c[name] for name in KEPT)).where(*again)
+                db.execute(table_of(PastFindingRow).insert().from_select(KEPT, ended))
+                db.execute(update(table).where(*again).values(first_seen_at=now, ended_at=None))
                 db.execute(statement.on_conflict_do_update(index_elements=[table.c.finding], set_=fresh))
             if whole:
                 unseen = (table.c.last_seen_at < now, table.c.ended_at.is_(None))

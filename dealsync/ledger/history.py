@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, or_, select
+from sqlalchemy import Connection, Engine, Row, delete, or_, select
 
 from dealsync.core.evidence import LEAD_ID_KEY, lead_id_in
 from dealsync.core.mapping import FIELDS
@@ -27,7 +28,7 @@ from dealsync.core.records import (
 from dealsync.core.sightings import How
 from dealsync.core.states import STEP_TO, State, Step
 from dealsync.ledger.erasure import is_one_of, spellings
-from dealsync.ledger.findings import REFUSAL
+from dealsync.ledger.findings import KEPT, REFUSAL
 from dealsync.ledger.inbox import EVENT_COLUMNS, item_of
 from dealsync.ledger.tables import (
     AccountRow,
@@ -43,6 +44,7 @@ from dealsync.ledger.tables import (
     LinkRow,
     MergeRow,
     OrderRow,
+    PastFindingRow,
     PlacingRow,
     ReviewRow,
     RunRow,
@@ -140,6 +142,12 @@ class History:
             runs |= {step.run_id for action in found.actions for step in action.steps if step.run_id}
             rows = _rows(db, (RunRow.run_id, RunRow.job), RunRow.run_id, runs)
             return replace(found, jobs={row.run_id: row.job for row in rows}, statuses=_status_names(db))
+
+    def forget_before(self, at: datetime) -> int:
+        """Erase what was written down before a time; return how many rows that were. What is so now stays known."""
+        old = ((SightingRow, SightingRow.at), (StepRow, StepRow.at), (PastFindingRow, PastFindingRow.ended_at))
+        with self._engine.begin() as db:
+            return sum(db.execute(delete(model).where(column < at)).rowcount for model, column in old)
 
 
 def _rows(db: Connection, columns: Iterable[Any], where: Any, values: Iterable[Any]) -> list[Row[Any]]:
@@ -309,10 +317,13 @@ def _writes(change: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _findings(db: Connection, subjects: Subjects) -> Iterable[FindingRecord]:
-    about: ColumnElement[bool] = FindingRow.source.in_(subjects.names)
-    if not subjects.is_of_orders:
-        about = or_(about, FindingRow.lead_id.in_(subjects.lead_ids))
-    for row in db.execute(select(table_of(FindingRow)).where(about)):
+    rows: set[Any] = set()
+    for table in map(table_of, (FindingRow, PastFindingRow)):
+        columns = [table.c[name] for name in KEPT]
+        rows.update(_rows(db, columns, table.c.source, subjects.names))
+        if not subjects.is_of_orders:
+            rows.update(_rows(db, columns, table.c.lead_id, subjects.lead_ids))
+    for row in sorted(rows, key=lambda row: (row.first_seen_at, row.finding)):
         if not subjects.is_of_orders and row.lead_id is not None and row.lead_id not in subjects.lead_ids:
             continue
         rule = row.finding.partition(":")[0] if row.kind == REFUSAL else ""

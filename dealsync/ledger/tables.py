@@ -478,6 +478,21 @@ class StepRow(Base):
     words: Mapped[str | None]  # why it was planned, or the API's own words
 
 
+class PastFindingRow(Base):
+    """A finding that ended, and was found again later: the row of `findings` tells of the new one."""
+
+    __tablename__ = "past_findings"
+
+    past_finding_id: Mapped[int] = mapped_column(ROW_NUMBER, primary_key=True)
+    finding: Mapped[str] = mapped_column(String(400))
+    kind: Mapped[str] = mapped_column(String(40))
+    source: Mapped[str] = mapped_column(index=True)
+    lead_id: Mapped[int | None] = mapped_column(index=True)
+    first_seen_at: Mapped[datetime]
+    ended_at: Mapped[datetime] = mapped_column(index=True)
+    reason: Mapped[str]
+
+
 # --- the APIs' limits and keys, shared by all processes ---------------------------------------------------------
 
 

@@ -51,9 +51,22 @@ def upgrade() -> None:
         sa.Column("words", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("step_id"),
     )
+    op.create_table(
+        "past_findings",
+        sa.Column("past_finding_id", NUMBER, nullable=False),
+        sa.Column("finding", sa.String(length=400), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("lead_id", sa.BigInteger(), nullable=True),
+        sa.Column("first_seen_at", TIME, nullable=False),
+        sa.Column("ended_at", TIME, nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("past_finding_id"),
+    )
     for name, column in (
         ("sightings", "about"), ("sightings", "at"), ("placings", "order_id"), ("placings", "lead_id"),
-        ("steps", "idempotency_key"), ("steps", "at"),
+        ("steps", "idempotency_key"), ("steps", "at"), ("past_findings", "source"), ("past_findings", "lead_id"),
+        ("past_findings", "ended_at"),
     ):  # fmt: skip
         op.create_index(f"ix_{name}_{column}", name, [column])
     with op.batch_alter_table("findings") as table:
