@@ -23,7 +23,7 @@ def keep_links(db: Connection, links: Iterable[Link], now: datetime) -> None:
         row = {"lead_id": link.lead_id, "tier": link.tier.value, "evidence": link.evidence, "linked_at": now}
         statement = insert(db, LinkRow).values(order_id=link.order_id, **row)
         statement = statement.on_conflict_do_update(index_elements=[LinkRow.order_id], set_=row, where=may_replace)
-        if db.execute(statement).rowcount:
+        if db.execute(statement.returning(LinkRow.order_id)).first():
             placing = {
                 "order_id": link.order_id,
                 "lead_id": link.lead_id,
