@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from dealsync.core.evidence import Sender
-from dealsync.core.inbox import InboxState
+from dealsync.core.inbox import DISMISSED_BY, InboxState
 from dealsync.core.records import (
     ActionRecord,
     CheckoutRecord,
@@ -135,8 +135,7 @@ def _user(user_id: object) -> str:
 
 
 def _with_job(moment: Moment, jobs: Mapping[str, str]) -> Moment:
-    job = jobs.get(moment.run_id, "")
-    return replace(moment, job=job)
+    return replace(moment, job=jobs.get(moment.run_id, ""))
 
 
 def _webhook(hook: WebhookRecord) -> Iterator[Moment]:
@@ -151,10 +150,14 @@ def _webhook(hook: WebhookRecord) -> Iterator[Moment]:
     yield Moment(hook.received_at, Happening.WEBHOOK, hook.about, by, words, who=who, details=details)
     tries = f", after {hook.attempts} attempts that failed" if hook.attempts else ""
     if hook.done_at is not None:
-        words = f"{hook.event_name} ({hook.about}) handled: {hook.result}{tries}"
-        yield Moment(
-            hook.done_at, Happening.HANDLED, hook.about, By.DEALSYNC, words, details={"event_id": hook.event_id}
-        )
+        # Who left it alone is told apart: a name belongs in no artifact.
+        is_dismissed = hook.result.startswith(DISMISSED_BY)
+        result = f"{DISMISSED_BY}a person" if is_dismissed else hook.result
+        who = hook.result.removeprefix(DISMISSED_BY) if is_dismissed else ""
+        by = By.PERSON if is_dismissed else By.DEALSYNC
+        words = f"{hook.event_name} ({hook.about}) handled: {result}{tries}"
+        details = {"event_id": hook.event_id}
+        yield Moment(hook.done_at, Happening.HANDLED, hook.about, by, words, who=who, details=details)
     elif hook.error:
         stands = "given up" if hook.state == InboxState.PARKED else "to be tried again"
         words = f"{hook.event_name} ({hook.about}) {stands}: {hook.error}"
@@ -163,13 +166,12 @@ def _webhook(hook: WebhookRecord) -> Iterator[Moment]:
 
 
 def _sighting(seen: SightingRecord, values: Values, movers: _Movers) -> Iterator[Moment]:
-    is_deal, lead_id = seen.about.startswith("lead:"), None
-    if is_deal:
-        lead_id = int(seen.about.removeprefix("lead:"))
+    is_deal = seen.about.startswith("lead:")
+    lead_id = int(seen.about.removeprefix("lead:")) if is_deal else None
     details = {"how": seen.how.value, "changes": dict(seen.changes), "own": seen.is_own}
     told, how, who = values.changes(seen), HOW_WORDS[seen.how], ""
     if seen.how is How.EVENTS:
-        what, by, who = Happening.MOVED_BY, By.PERSON, _user(seen.changes[ENTERED_BY][1])
+        what, by, who = Happening.MOVED_BY, By.KOMMO, _user(seen.changes[ENTERED_BY][1])
         words = f"Kommo's events: {who} moved the deal to where it is, at {values.time(seen.changed_at)}"
     elif seen.is_own:
         what, by = Happening.WRITTEN, By.DEALSYNC

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, func, or_, select, update
 
 from dealsync.core.evidence import LEAD_ID_KEY, Event, Sender
-from dealsync.core.inbox import Failure, InboxItem, InboxState, batch_size, next_try
+from dealsync.core.inbox import DISMISSED_BY, Failure, InboxItem, InboxState, batch_size, next_try
 from dealsync.errors import UnknownEvent
 from dealsync.ledger.tables import EventRow
 from dealsync.ledger.upsert import chunks, insert, table_of
@@ -183,7 +183,7 @@ class Inbox:
 
     def dismiss(self, event_id: str, by: str, now: datetime) -> None:
         """Leave an event alone for good."""
-        values = {"state": InboxState.DONE.value, "result": f"dismissed by {by}", "done_at": now}
+        values = {"state": InboxState.DONE.value, "result": f"{DISMISSED_BY}{by}", "done_at": now}
         with self._engine.begin() as db:
             db.execute(update(EventRow).where(EventRow.event_id == event_id).values(values))
 

@@ -187,6 +187,12 @@ def test_webhook__that_failed_says_why_and_whether_it_is_tried_again() -> None:
     assert "given up" in told(webhooks=(replace(failing, state="parked"),))[1].words
 
 
+def test_webhook__that_a_person_left_alone_names_him_apart_from_the_words() -> None:
+    handled = told(webhooks=(webhook(result="dismissed by eve"),))[1]
+    assert (handled.words, handled.by) == ("order_created (order:17) handled: dismissed by a person", By.PERSON)
+    assert handled.who == "eve"
+
+
 @given(st.permutations(range(6)))
 def test_timeline__does_not_depend_on_the_order_of_the_records(places: list[int]) -> None:
     sightings = [seen(at=at(n // 2), about=f"lead:{n}") for n in range(6)]
