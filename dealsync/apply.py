@@ -34,6 +34,7 @@ from dealsync.core.plan import (
     Task,
     merged,
 )
+from dealsync.core.sightings import How
 from dealsync.core.states import State
 from dealsync.core.undo import way_back
 from dealsync.doubts import is_of_an_order, look_up, new_deal_link
@@ -62,6 +63,7 @@ class Result:
     result_id: int | None = None
     updated_at: datetime | None = None
     error: str | None = None
+    by_reading: bool = False  # see `plan.Outcome`
 
 
 NOT_MENTIONED = Result(State.UNKNOWN, error="Kommo's answer does not mention it")
@@ -151,7 +153,7 @@ async def _create_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
     _record(run, orphans)
     results = await _deliver(run, parcels, _creating(run.kommo.create_deals), "new deals")
     created = [_as_created(p, r.result_id) for p, r in results if r.result_id is not None]
-    run.store.mirror.keep_deals(created)
+    run.mirror(How.WRITE).keep_deals(created)
     run.store.mirror.remember(Seen(deal.lead_id, deal.written) for deal in created)
     return _outcomes(results + orphans)
 
@@ -174,7 +176,7 @@ async def _change_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
         times = await run.kommo.update_deals([p.body for p in batch])
         for lead_id, at in times.items():
             # Before the ledger says so: whoever is killed in between is looked up, and what it wrote is known.
-            run.store.mirror.apply_change(lead_id, changes[lead_id], at, is_undo=lead_id in undone)
+            run.mirror(How.WRITE).apply_change(lead_id, changes[lead_id], at, is_undo=lead_id in undone)
         return {str(lead_id): Result(State.APPLIED, lead_id, at) for lead_id, at in times.items()}
 
     return _outcomes(await _deliver(run, parcels, call, "deals"))
@@ -349,7 +351,7 @@ async def _look_up(run: Run, parcels: Sequence[Parcel]) -> Results:
     applied = {o.key: o.result_id for o in settled.outcomes if o.state is State.APPLIED}
     # What travels in one item happened together, so any of its actions tells.
     keys = {p.actions[0].key: p.request_id for p in parcels}
-    return {keys[key]: Result(State.APPLIED, made) for key, made in applied.items() if key in keys}
+    return {keys[key]: Result(State.APPLIED, made, by_reading=True) for key, made in applied.items() if key in keys}
 
 
 def _all(batch: Iterable[Parcel], state: State, error: ApiError) -> Results:
@@ -370,7 +372,10 @@ def _outcomes(results: Iterable[tuple[Parcel, Result]]) -> list[Outcome]:
     for parcel, result in results:
         makes_deal = isinstance(parcel.actions[0].change, NewDeal)
         lead_id = result.result_id if makes_deal else parcel.lead_id
-        outcomes += [Outcome(a.key, result.state, lead_id, result.result_id, result.error) for a in parcel.actions]
+        outcomes += [
+            Outcome(a.key, result.state, lead_id, result.result_id, result.error, by_reading=result.by_reading)
+            for a in parcel.actions
+        ]
     return outcomes
 
 

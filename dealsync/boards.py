@@ -14,9 +14,9 @@ from dealsync import reviewing
 from dealsync.briefly import number
 from dealsync.core.plan import Drift, Kind
 from dealsync.core.states import State
-from dealsync.ledger.history import Won
 from dealsync.ledger.reviews import ReviewItem
 from dealsync.ledger.runs import APPLYING_JOBS
+from dealsync.ledger.trends import Won
 from dealsync.report import DRIFT_WORDS, KIND_WORDS, Report, order_link
 from dealsync.report_markdown import deals_done
 

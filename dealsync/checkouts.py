@@ -122,7 +122,7 @@ async def find_opened(run: Run, actions: Sequence[Action], since: datetime) -> l
     outcomes = []
     for action, wish in wanted:
         state, words = states[(str(wish.lead_id), wish.mark) in found]
-        outcomes.append(Outcome(action.key, state, action.lead_id, error=words))
+        outcomes.append(Outcome(action.key, state, action.lead_id, error=words, by_reading=True))
     return outcomes
 
 

@@ -16,6 +16,7 @@ from dealsync import (
     cli_alerts,
     cli_checkouts,
     cli_doctor,
+    cli_explain,
     cli_inbox,
     cli_init,
     cli_ledger,
@@ -40,6 +41,7 @@ app.add_typer(cli_reviews.app, name="reviews")
 app.add_typer(cli_inbox.app, name="inbox")
 app.add_typer(cli_ledger.app, name="ledger")
 app.command()(cli_init.init)
+app.command()(cli_explain.explain)
 app.command()(cli_inbox.drain)
 app.command()(cli_inbox.forget)
 app.command()(cli_checkouts.checkouts)

@@ -401,6 +401,12 @@ class ApprovalSection(_Section):
     minutes: Annotated[float, Field(gt=0, le=10_080)] = 240  # to answer; then nothing of it is sent
 
 
+class HistorySection(_Section):
+    """How long it is kept what was seen and done, step by step."""
+
+    keep_days: Annotated[int, Field(ge=0, le=36500)] = 0  # 0 keeps it for ever
+
+
 class LimitsSection(_Section):
     """How much one run may do."""
 
@@ -428,6 +434,7 @@ class Config(_Section):
     receiver: ReceiverSection = ReceiverSection()
     claim: ClaimSection = ClaimSection()
     inbox: InboxSection = InboxSection()
+    history: HistorySection = HistorySection()
     alerts: AlertsSection = AlertsSection()
     report: ReportSection = ReportSection()
     fields: dict[str, NameOrId] = Field(default_factory=dict)

@@ -8,8 +8,8 @@ id and what it was opened for; a change of a deal is there or is not. What is fo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from dealsync.apis.kommo.client import Kommo
@@ -31,6 +31,7 @@ from dealsync.core.plan import (
     in_order,
     merged,
 )
+from dealsync.core.sightings import How
 from dealsync.core.states import State
 from dealsync.core.texts import reference
 from dealsync.ledger.runs import utc_now
@@ -135,14 +136,15 @@ async def _new_deals(run: Run, actions: Sequence[Action], since: datetime) -> li
     if not actions:
         return []
     newest = await run.kommo.newest_deals(run.directory.field_keys, since=since)
-    run.store.mirror.keep_deals(newest)
     made = {f"{kind}:{deal.fields.get(f'{kind}_id')}": deal.lead_id for deal in newest for kind in ("order", "invoice")}
     found = {a.key: made.get(a.source) for a in actions}
-    run.store.mirror.remember(
-        Seen(lead_id, a.change.as_written())
+    written = {
+        lead_id: a.change.as_written()
         for a in actions
         if (lead_id := found[a.key]) is not None and isinstance(a.change, NewDeal)
-    )
+    }
+    _keep(run, newest, written)
+    run.store.mirror.remember(Seen(lead_id, values) for lead_id, values in written.items())
     return [_outcome(a, result_id=found[a.key], lead_id=found[a.key]) for a in actions]
 
 
@@ -155,15 +157,23 @@ async def _changes(run: Run, actions: Sequence[Action]) -> list[Outcome]:
         by_lead.setdefault(action.lead_id or 0, []).append(action)
     before = run.store.mirror.updated_at(by_lead)
     deals = await run.kommo.deals_by_id(by_lead, run.directory.field_keys)
-    run.store.mirror.keep_deals(list(deals.values()))
+    sent, written = dict[int, Mapping[str, str]](), dict[int, Mapping[str, str]]()
     outcomes = []
     for lead_id, group in by_lead.items():
         change = merged(a.change for a in in_order(group) if isinstance(a.change, DealChange))
         happened = lead_id in deals and await _happened(run, deals[lead_id], change, before.get(lead_id))
+        sent[lead_id] = change.as_written()
         if happened and not any(a.kind is Kind.RESTORE for a in group):
-            run.store.mirror.remember([Seen(lead_id, change.as_written())])
+            written[lead_id] = sent[lead_id]
         outcomes += [_outcome(a, result_id=lead_id if happened else None, lead_id=lead_id) for a in group]
+    _keep(run, deals.values(), sent)
+    run.store.mirror.remember(Seen(lead_id, values) for lead_id, values in written.items())
     return outcomes
+
+
+def _keep(run: Run, deals: Iterable[Deal], sent: Mapping[int, Mapping[str, str]]) -> None:
+    """Keep deals as they were read; what shows there of what was sent, dealsync wrote and nobody else."""
+    run.mirror(How.LOOK_UP).keep_deals([replace(deal, written=sent.get(deal.lead_id, {})) for deal in deals])
 
 
 async def _happened(run: Run, deal: Deal, change: DealChange, before: datetime | None) -> bool:
@@ -219,7 +229,7 @@ async def _loose_tasks(kommo: Kommo, actions: Sequence[Action], since: datetime)
 
 def _lost_letter(action: Action) -> Outcome:
     """Nobody can look into the client's mailbox, and a second e-mail is worse than a person's question."""
-    return Outcome(action.key, State.APPLIED, action.lead_id, error=LETTER_LOST, is_refused=True)
+    return Outcome(action.key, State.APPLIED, action.lead_id, error=LETTER_LOST, is_refused=True, by_reading=True)
 
 
 def _find(action: Action, written: Iterable[Written]) -> int | None:
@@ -230,5 +240,5 @@ def _find(action: Action, written: Iterable[Written]) -> int | None:
 
 def _outcome(action: Action, *, result_id: int | None, lead_id: int | None = None) -> Outcome:
     if result_id is None:
-        return Outcome(action.key, State.FAILED, lead_id, error=NOT_FOUND)
-    return Outcome(action.key, State.APPLIED, lead_id, result_id)
+        return Outcome(action.key, State.FAILED, lead_id, error=NOT_FOUND, by_reading=True)
+    return Outcome(action.key, State.APPLIED, lead_id, result_id, by_reading=True)

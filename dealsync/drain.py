@@ -122,10 +122,12 @@ def kept(run: Run, batch: Sequence[InboxItem]) -> Iterator[None]:
 
 
 def tidy(run: Run) -> None:
-    """Empty the raw bodies that are older than they have to be kept."""
+    """Empty raw bodies, and erase history, that are older than they have to be kept."""
     days = run.settings.config.inbox.keep_days
     if days and (erased := run.store.inbox.erase_bodies(utc_now() - timedelta(days=days))):
         log.info("%d raw webhooks are older than %d days: their bodies are erased", erased, days)
+    if days := run.settings.config.history.keep_days:
+        run.store.history.forget_before(utc_now() - timedelta(days=days))
 
 
 def close(

@@ -167,6 +167,16 @@ class UnknownDeal(DealsyncError):
     way_out: ClassVar[str] = "Look the deal's number up in Kommo: it is the last part of the address of its card."
 
 
+class UnknownObject(DealsyncError):
+    """Nothing is on record about the object that a person asked about. Look at its id, or let a run read it first."""
+
+    code: ClassVar[str] = "DS037"
+    seen: ClassVar[str] = "*Nothing is on record about lead:…*"
+    way_out: ClassVar[str] = (
+        "Look at the id: `order:17`, `lead:31`, `subscription:9`, an e-mail address. Or let a run read it first."
+    )
+
+
 class UnknownEvent(DealsyncError):
     """No such event is in the inbox, or the beginning of an id fits several."""
 

@@ -14,6 +14,7 @@ from dealsync.apis.lemonsqueezy.client import Pages
 from dealsync.apis.lemonsqueezy.pages import Dated
 from dealsync.core.assumptions import LS_PAGE_SIZE
 from dealsync.core.inbox import LARGEST_BATCH, Failure, Sight, most_by_list
+from dealsync.core.sightings import How
 from dealsync.errors import Rejected, UnexpectedAnswer, Unreachable
 from dealsync.run import Run
 
@@ -48,13 +49,14 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class _Kind(Generic[Row]):
-    """A type of object: how one is read, how their list is read, how they are kept."""
+    """A type of object: how one is read, how their list is read, how they are kept, and others of the same page."""
 
     sight: Sight
     table: str
     one: Callable[[str], Awaitable[Row]]
     pages: Callable[..., Pages[Row]]
     keep: Callable[[Sequence[Row]], None]
+    keep_others: Callable[[Sequence[Row]], None]
 
 
 async def fetch(run: Run, wanted: Wanted, readings: Readings) -> None:
@@ -63,11 +65,18 @@ async def fetch(run: Run, wanted: Wanted, readings: Readings) -> None:
     An object that cannot be read is a failure of its own. Raises Unauthorized, Banned, and Unreachable if no object
     at all could be read for want of an answer.
     """
-    ls, mirror = run.lemon_squeezy, run.store.mirror
+    ls, mirror, by_the_way = run.lemon_squeezy, run.mirror(How.WEBHOOK), run.mirror(How.POLL)
     kinds: list[_Kind[Any]] = [
-        _Kind(Sight.ORDER, "orders", ls.order, ls.orders, mirror.keep_orders),
-        _Kind(Sight.SUBSCRIPTION, "subscriptions", ls.subscription, ls.subscriptions, mirror.keep_subscriptions),
-        _Kind(Sight.INVOICE, "invoices", ls.invoice, ls.invoices, mirror.keep_invoices),
+        _Kind(Sight.ORDER, "orders", ls.order, ls.orders, mirror.keep_orders, by_the_way.keep_orders),
+        _Kind(
+            Sight.SUBSCRIPTION,
+            "subscriptions",
+            ls.subscription,
+            ls.subscriptions,
+            mirror.keep_subscriptions,
+            by_the_way.keep_subscriptions,
+        ),
+        _Kind(Sight.INVOICE, "invoices", ls.invoice, ls.invoices, mirror.keep_invoices, by_the_way.keep_invoices),
     ]
     await abreast(_fetch(run, kind, wanted[kind.sight], readings) for kind in kinds if wanted.get(kind.sight))
     outages = [failure.reason for failure in readings.failures.values() if not failure.is_its_own]
@@ -99,8 +108,9 @@ async def _from_list(
     since = dated[newest_first[count - 1]] - MOMENT
     async with aclosing(kind.pages(store_id, since=since)) as walk:
         async for page in walk:
-            kind.keep(page.rows)
             found = wanted & {row.id for row in page.rows}
+            kind.keep([row for row in page.rows if row.id in found])
+            kind.keep_others([row for row in page.rows if row.id not in found])
             readings.read |= {(kind.sight, object_id) for object_id in found}
             wanted -= found
             if not wanted or page.number >= DEEPEST_PAGE:

@@ -18,6 +18,7 @@ from dealsync.core.cases import Ground
 from dealsync.core.checkouts import CheckoutPlan, plan_checkouts
 from dealsync.core.plan import Action, Kind, Plan, Scope
 from dealsync.core.policy import Policy, WhenExpired
+from dealsync.core.sightings import How
 from dealsync.doubts import settle_doubts
 from dealsync.issued import MOST_ATTEMPTS, Issued
 from dealsync.ledger.runs import APPLYING_JOBS, DONE, utc_now
@@ -135,7 +136,7 @@ async def _read_what_is_missing(run: Run, issued: Issued, plan: CheckoutPlan) ->
     stores = run.directory.policy.store_ids - issued.stores_read if opening else frozenset()
     currencies = run.directory.policy.checkout.custom_price and issued.currencies is None and bool(plan.verdicts)
     if stale:
-        await read_deals(run, stale)
+        await read_deals(run, stale, How.CHECK)
         contacts = _contacts_of(part, run) - run.contacts_read
     if contacts:
         await read_contacts(run, contacts)

@@ -12,6 +12,7 @@ from dealsync.abreast import abreast
 from dealsync.core.evidence import lead_id_in
 from dealsync.core.focus import Focus
 from dealsync.core.inbox import Failure, InboxItem, Sight, Target, is_echo, reason_to_pass, spoken_of
+from dealsync.core.sightings import How
 from dealsync.fetch import Hint, Readings, Wanted, fetch
 from dealsync.poll import read_deals
 from dealsync.run import Run
@@ -43,7 +44,7 @@ async def look(run: Run, items: Sequence[InboxItem]) -> Looked:
     left = [item for item in items if item.event.event_id not in passed]
     lead_ids = {lead_id for item in left if (lead_id := _lead_id(item)) is not None}
     readings = Readings()
-    reads = [_read_sales(run, left, readings)] + ([read_deals(run, lead_ids)] if lead_ids else [])
+    reads = [_read_sales(run, left, readings)] + ([read_deals(run, lead_ids, How.WEBHOOK)] if lead_ids else [])
     await abreast(reads)
     focus_of: dict[str, Focus] = {}
     failed: dict[str, Failure] = {}

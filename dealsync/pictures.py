@@ -9,14 +9,14 @@ from datetime import date, datetime, timedelta
 
 from dealsync import charts
 from dealsync.boards import Board, way_of
-from dealsync.ledger.history import History
+from dealsync.ledger.trends import Trends
 from dealsync.report import DRIFT_WORDS
 from dealsync.settings import Settings
 
 DAYS = 30
 
 
-def pictures(history: History, settings: Settings, now: datetime) -> Iterator[Board]:
+def pictures(history: Trends, settings: Settings, now: datetime) -> Iterator[Board]:
     """Yield a chart for each question that there is an answer to."""
     since = datetime.combine(now.date() - timedelta(days=DAYS - 1), datetime.min.time(), now.tzinfo)
     environment = settings.environment

@@ -6,6 +6,7 @@ from dealsync.core import planner
 from dealsync.core.approval import Caution, still_due, weigh
 from dealsync.core.focus import Focus
 from dealsync.core.plan import Action, Kind, Plan
+from dealsync.core.sightings import How
 from dealsync.core.tables import Tables
 from dealsync.ledger.runs import utc_now
 from dealsync.poll import (
@@ -33,7 +34,7 @@ async def make_plan(run: Run, focus: Focus | None = None) -> Plan:
     while await _read_what_is_missing(run, plan):
         plan = _plan(run, focus)
     plan = _without_what_was_given_up(run, plan)
-    run.first_seen = run.store.findings.keep(plan, run.started_at, whole=focus is None)
+    run.first_seen = run.store.findings.keep(plan, utc_now(), whole=focus is None)
     return plan if focus is None else _without_what_needs_a_person(run, plan)
 
 
@@ -79,7 +80,7 @@ async def _read_what_is_missing(run: Run, plan: Plan) -> bool:
     if lists:
         await poll_kommo(run, Reach())
     if stale:
-        await read_deals(run, stale)
+        await read_deals(run, stale, How.CHECK)
     if gone:
         await read_merges(run, gone)
     if customers:

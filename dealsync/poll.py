@@ -21,6 +21,7 @@ from dealsync.apis.lemonsqueezy.pages import Dated
 from dealsync.checkouts import issued
 from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_LIST_OVERLAP, KOMMO_READ_LAG, LS_PAGE_SIZE
 from dealsync.core.models import normal_name
+from dealsync.core.sightings import How
 from dealsync.errors import ConfigError, FiltersIgnored, Rejected
 from dealsync.ledger.runs import Watermark, utc_now
 from dealsync.run import Run
@@ -65,7 +66,7 @@ async def poll_lemon_squeezy(run: Run, reach: Reach) -> int:
     The lists are walked at the same time and share one rate. Raises Unauthorized, Unreachable; what was read until
     then is kept, and the watermark stays.
     """
-    client, mirror = run.lemon_squeezy, run.store.mirror
+    client, mirror = run.lemon_squeezy, run.mirror(How.POLL)
     store_ids = sorted(run.directory.policy.store_ids)
     count = await side_by_side(
         *(_walk(run, reach, Listed("orders", i, client.orders, mirror.keep_orders, REFUND_WINDOW)) for i in store_ids),
@@ -136,10 +137,10 @@ async def _walk(run: Run, reach: Reach, listed: Listed[Row]) -> int:
 
 async def _walk_refunds(run: Run, store_id: str) -> int:
     """Read the invoices that were refunded in full, however old: unlike orders they can be asked for."""
-    count = 0
+    count, mirror = 0, run.mirror(How.POLL)
     async with aclosing(run.lemon_squeezy.invoices(store_id, refunded=True)) as walk:
         async for page in walk:
-            run.store.mirror.keep_invoices(page.rows)
+            mirror.keep_invoices(page.rows)
             count += len(page.rows)
             words = f"Lemon Squeezy refunded invoices: page {page.number} of {page.last}"
             run.reach(f"refunds:{store_id}", words, page.number, page.last)
@@ -221,7 +222,7 @@ async def _unless_ignored(
 
 
 async def _walk_deals(run: Run, since: datetime | None) -> int:
-    mirror = run.store.mirror
+    mirror = run.mirror(How.POLL)
     seen: set[int] = set()
     pages = 0
     async for page in run.kommo.deals(run.directory.field_keys, since=since):
@@ -238,9 +239,9 @@ async def _walk_deals(run: Run, since: datetime | None) -> int:
     return len(seen)
 
 
-async def read_deals(run: Run, lead_ids: AbstractSet[int]) -> None:
+async def read_deals(run: Run, lead_ids: AbstractSet[int], how: How = How.POLL) -> None:
     """Read deals by id; those that are not there are marked deleted, unless one of them could not be read."""
-    mirror, unreadable = run.store.mirror, len(run.kommo.refused.reasons)
+    mirror, unreadable = run.mirror(how), len(run.kommo.refused.reasons)
     deals = await run.kommo.deals_by_id(lead_ids, run.directory.field_keys)
     mirror.keep_deals(list(deals.values()))
     run.deals_read |= lead_ids
@@ -283,7 +284,7 @@ async def read_entries(run: Run, lead_ids: AbstractSet[int]) -> None:
     for move in await run.kommo.moves(places):
         if move.status_id == places[move.lead_id][0]:
             entries[move.lead_id] = (move.moved_at, move.user_id)
-    run.store.mirror.remember_entries(entries)
+    run.mirror(How.EVENTS).remember_entries(entries)
     run.entries_read |= lead_ids
 
 

@@ -9,13 +9,12 @@ from typing import Any
 
 from dealsync.addresses import deal_url, order_url
 from dealsync.core.plan import Decision
+from dealsync.core.told import DECISION_WORDS
 from dealsync.errors import ConfigError, UnknownDeal
 from dealsync.ledger.database import told_as_ours
 from dealsync.ledger.reviews import ReviewItem, ReviewState
 from dealsync.ledger.runs import KOMMO_ACCOUNT, utc_now
 from dealsync.settings import Environment, Store, build_kommo, build_store
-
-DECISION_WORDS = {"new": "a deal of its own", "dismissed": "left alone"}
 
 
 def order_id_of(review: str) -> str:

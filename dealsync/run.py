@@ -11,7 +11,9 @@ from dealsync.account import Directory, find_account
 from dealsync.alerting import watch
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.lemonsqueezy.client import LemonSqueezy
+from dealsync.core.sightings import How
 from dealsync.ledger.database import told_as_ours
+from dealsync.ledger.mirror import Mirror
 from dealsync.ledger.runs import KOMMO_ACCOUNT, LEASE, RETRY_S, utc_now
 from dealsync.settings import Settings, Store, build_kommo, build_lemon_squeezy, build_store, load_settings
 from dealsync.steps import Steps
@@ -77,6 +79,10 @@ class Run:
         """Tell how far a long part of this run is: pages or batches."""
         self.steps.reach(name, words, done, total, writes=writes)
         self.progress(words)
+
+    def mirror(self, how: How) -> Mirror:
+        """Return the mirror for what this run sees: whatever is new there is written down with its id."""
+        return self.store.mirror.seen_by(self.run_id, how)
 
     @property
     def account_id(self) -> int:

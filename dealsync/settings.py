@@ -41,6 +41,7 @@ from dealsync.ledger.database import open_database
 from dealsync.ledger.entries import Entries
 from dealsync.ledger.evidence import Evidence
 from dealsync.ledger.findings import Findings
+from dealsync.ledger.history import History
 from dealsync.ledger.inbox import Inbox
 from dealsync.ledger.journal import Journal
 from dealsync.ledger.mirror import Mirror
@@ -236,6 +237,7 @@ class Store:
     alerts: Alerts
     approvals: Approvals
     carried_out: CarriedOut
+    history: History
 
     def close(self) -> None:
         """Close the connections that are open; a process that lives on must not pile them up, run after run."""
@@ -376,6 +378,7 @@ def store_on(engine: Engine, machine: Engine) -> Store:
         Alerts(engine),
         Approvals(engine),
         CarriedOut(engine),
+        History(engine),
     )
 
 

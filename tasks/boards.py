@@ -15,9 +15,9 @@ from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCol
 
 from dealsync import boards
 from dealsync.boards import Board
-from dealsync.ledger.history import History
 from dealsync.ledger.reviews import ReviewState
 from dealsync.ledger.runs import utc_now
+from dealsync.ledger.trends import Trends
 from dealsync.report import Report
 from dealsync.settings import Settings, Store, build_store
 from tasks.naming import AWAY
@@ -45,13 +45,13 @@ def _boards(settings: Settings, store: Store, report: Report) -> Iterator[Board]
     yield boards.summary(report)
     yield boards.drift(report)
     yield boards.reviews(store.reviews.listed(ReviewState.OPEN), settings.environment.kommo_url)
-    yield boards.latency(History(store.limits.database).won(now - boards.LONGEST_WINDOW), now)
+    yield boards.latency(Trends(store.limits.database).won(now - boards.LONGEST_WINDOW), now)
 
 
 def _pictures(settings: Settings, store: Store) -> list[Board]:
     from dealsync.pictures import pictures  # Matplotlib takes a second to load, and most runs draw nothing
 
-    return list(pictures(History(store.limits.database), settings, utc_now()))
+    return list(pictures(Trends(store.limits.database), settings, utc_now()))
 
 
 async def _shown(keys: Collection[str]) -> Mapping[str, Any]:

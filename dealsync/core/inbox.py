@@ -10,6 +10,8 @@ from enum import StrEnum
 
 from dealsync.core.evidence import Event, Sender, lead_id_in
 
+DISMISSED_BY = "dismissed by "
+"""What became of an event that a person leaves alone; the person's name follows."""
 LS_ID = re.compile("[0-9A-Za-z][0-9A-Za-z-]{0,63}")
 """Digits, or a UUID: nothing else is asked for."""
 

@@ -257,6 +257,7 @@ class Outcome:
     result_id: int | None = None  # of the lead, contact, note or task that was made
     error: str | None = None  # the API's own words
     is_refused: bool = False  # for a reason of its own, which time alone will not mend
+    by_reading: bool = False  # no answer told so: it was looked up
 
 
 @dataclass(frozen=True, slots=True)

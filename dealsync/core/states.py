@@ -52,6 +52,8 @@ TABLE: dict[tuple[State, Step], State] = {
     (State.FAILED, Step.RETRY): State.FAILED,
     (State.DISMISSED, Step.RETRY): State.FAILED,
 }
+CAME_BACK = "refuse"
+"""What was believed to be done was not taken after all: no step between states, but told among the steps."""
 STEP_TO: dict[State, Step] = {
     State.APPLIED: Step.CONFIRM,
     State.FAILED: Step.REJECT,

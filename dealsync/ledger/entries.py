@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Engine, func, or_, select, update
 
 from dealsync.core.states import State, Step, sources, target
 from dealsync.errors import UnknownEntry
+from dealsync.ledger.steps import keep_steps
 from dealsync.ledger.tables import LedgerEntry
 from dealsync.ledger.upsert import chunks, table_of
 
@@ -118,8 +119,9 @@ class Entries:
         found: list[str] = []
         with self._engine.begin() as db:
             for part in parts:
-                statement = update(LedgerEntry).where(LedgerEntry.state.in_(sources(step)), *part.conditions())
-                statement = statement.values(state=target(step), **values)
+                meant = (LedgerEntry.state.in_(sources(step)), *part.conditions())
+                keep_steps(db, step, [{"words": values.get("error")}], values["closed_at"], *meant)
+                statement = update(LedgerEntry).where(*meant).values(state=target(step), **values)
                 found += db.scalars(statement.returning(LedgerEntry.idempotency_key))
         return sorted(found)
 

@@ -18,6 +18,7 @@ from dealsync.core.models import normal_email
 from dealsync.core.plan import Kind
 from dealsync.core.states import FINAL, IN_DOUBT, Step, sources, target
 from dealsync.ledger.runs import utc_now
+from dealsync.ledger.steps import keep_steps
 from dealsync.ledger.tables import (
     CheckoutRow,
     ContactEmailRow,
@@ -25,6 +26,7 @@ from dealsync.ledger.tables import (
     EventRow,
     LedgerEntry,
     OrderRow,
+    StepRow,
     SubscriptionRow,
 )
 
@@ -51,25 +53,28 @@ def erase_person(engine: Engine, email: str) -> dict[str, int]:
     sent keeps what it says until it is done. What Kommo and Lemon Squeezy hold stays there, and comes back with what
     is read from them.
     """
-    forms = _forms(email)
+    forms = spellings(email)
     with engine.begin() as db:
-        names = set(db.scalars(select(OrderRow.user_name).where(_is(OrderRow.user_email, forms))))
-        typed = or_(ContactEmailRow.email.in_(forms), _is(ContactEmailRow.typed, forms))
+        names = set(db.scalars(select(OrderRow.user_name).where(is_one_of(OrderRow.user_email, forms))))
+        typed = or_(ContactEmailRow.email.in_(forms), is_one_of(ContactEmailRow.typed, forms))
         contacts = list(db.scalars(select(ContactEmailRow.contact_id).where(typed)))
         names |= set(db.scalars(select(ContactRow.name).where(ContactRow.contact_id.in_(contacts))))
         found = {"webhooks": _webhooks(db, forms), "actions": _actions(db, forms, names)}
         nobody = {"user_email": ""}
         plain: list[tuple[str, Any]] = [
-            ("checkouts", update(CheckoutRow).where(_is(CheckoutRow.email, forms)).values(email="", custom={})),
-            ("orders", update(OrderRow).where(_is(OrderRow.user_email, forms)).values(**nobody, user_name="")),
-            ("subscriptions", update(SubscriptionRow).where(_is(SubscriptionRow.user_email, forms)).values(nobody)),
+            ("checkouts", update(CheckoutRow).where(is_one_of(CheckoutRow.email, forms)).values(email="", custom={})),
+            ("orders", update(OrderRow).where(is_one_of(OrderRow.user_email, forms)).values(**nobody, user_name="")),
+            (
+                "subscriptions",
+                update(SubscriptionRow).where(is_one_of(SubscriptionRow.user_email, forms)).values(nobody),
+            ),
             ("contacts", update(ContactRow).where(ContactRow.contact_id.in_(contacts)).values(name=ERASED)),
             ("addresses", delete(ContactEmailRow).where(typed)),
         ]
         return found | {kind: db.execute(statement).rowcount for kind, statement in plain}
 
 
-def _forms(email: str) -> frozenset[str]:
+def spellings(email: str) -> frozenset[str]:
     """An address in every spelling that it may be stored in: its domain in ASCII (punycode) and in its own letters."""
     forms = {normal_email(email), email.strip().lower()}
     for form in tuple(forms):
@@ -81,7 +86,8 @@ def _forms(email: str) -> frozenset[str]:
     return frozenset(forms - {""})
 
 
-def _is(column: Any, forms: Collection[str]) -> Any:
+def is_one_of(column: Any, forms: Collection[str]) -> Any:
+    """Return the condition that a column holds one of these spellings of an address."""
     return func.lower(func.trim(column)).in_(forms)
 
 
@@ -116,7 +122,17 @@ def _actions(db: Connection, forms: Collection[str], names: Iterable[str]) -> in
     # The contact may have another name by now, or be gone.
     known = {*names, *(name for row in rows if row.idempotency_key in own for name in _names_in(row.action["change"]))}
     pattern = _pattern([*forms, *(name for name in known if len(name) >= SHORTEST_NAME and name != ERASED)])
-    return sum(_erase(db, row, pattern, is_own=row.idempotency_key in own) for row in rows)
+    count = sum(_erase(db, row, pattern, is_own=row.idempotency_key in own) for row in rows)
+    _blot_steps(db, pattern)
+    return count
+
+
+def _blot_steps(db: Connection, pattern: re.Pattern[str]) -> None:
+    """Blot the person out of what was said at each step."""
+    columns = (StepRow.step_id, StepRow.words)
+    for row in db.execute(select(*columns).where(StepRow.words.is_not(None))).all():
+        if (words := _blotted(row.words, pattern)) != row.words:
+            db.execute(update(StepRow).where(StepRow.step_id == row.step_id).values(words=words))
 
 
 def _erase(db: Connection, row: Row[Any], pattern: re.Pattern[str], *, is_own: bool) -> bool:
@@ -132,6 +148,8 @@ def _erase(db: Connection, row: Row[Any], pattern: re.Pattern[str], *, is_own: b
         values |= {"state": target(Step.DISMISS), "error": values["error"] or FORGOTTEN, "closed_at": utc_now()}
     # As it was read: a run may have taken it up meanwhile.
     mine = (LedgerEntry.idempotency_key == row.idempotency_key, LedgerEntry.state == row.state)
+    if "state" in values:
+        keep_steps(db, Step.DISMISS, [{"words": FORGOTTEN}], values["closed_at"], *mine)
     return bool(db.execute(update(LedgerEntry).where(*mine).values(**values)).rowcount)
 
 

@@ -11,10 +11,12 @@ from sqlalchemy import Connection, Engine, select, update
 
 from dealsync.core.plan import Drift, Plan, Refusal
 from dealsync.ledger.past import Former, keep_past
-from dealsync.ledger.tables import FindingRow
+from dealsync.ledger.tables import FindingRow, PastFindingRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
 REFUSAL = "refusal"
+KEPT = ("finding", "kind", "source", "lead_id", "first_seen_at", "ended_at", "reason")
+"""Columns of what is known about a finding that may be over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Findings:
         with self._engine.begin() as db:
             for chunk in chunks(rows):
                 statement = insert(db, table).values(chunk)
-                fresh = {"last_seen_at": now, "lead_id": statement.excluded.lead_id}
+                fresh = {"last_seen_at": now, **{name: statement.excluded[name] for name in ("lead_id", "reason")}}
                 _reopen(db, {row["finding"]: row["since"] for row in chunk}, now)
                 db.execute(statement.on_conflict_do_update(index_elements=[table.c.finding], set_=fresh))
             if whole:
@@ -64,8 +66,11 @@ class Findings:
 def _reopen(db: Connection, found: Mapping[str, datetime | None], now: datetime) -> None:
     """Begin anew what had ended; when it was so before is kept."""
     table = table_of(FindingRow)
+    over = (table.c.finding.in_(found), table.c.ended_at.is_not(None))
+    ended = select(*(table.c[name] for name in KEPT)).where(*over)
+    db.execute(table_of(PastFindingRow).insert().from_select(KEPT, ended))
     kept = (table.c.finding, table.c.first_seen_at, table.c.since, table.c.ended_at)
-    for row in db.execute(select(*kept).where(table.c.finding.in_(found), table.c.ended_at.is_not(None))).all():
+    for row in db.execute(select(*kept).where(*over)).all():
         before = {"first_seen_at": row.first_seen_at, "since": row.since, "ended_at": row.ended_at}
         keep_past(db, [Former("findings", row.finding, now, before)])
         anew = {"first_seen_at": now, "ended_at": None, "since": found[row.finding]}
@@ -83,4 +88,5 @@ def _rows(plan: Plan, now: datetime) -> Iterator[dict[str, Any]]:
             "since": row.since if isinstance(row, Drift) else None,
             "first_seen_at": now,
             "last_seen_at": now,
+            "reason": row.reason if isinstance(row, Refusal) else "",
         }

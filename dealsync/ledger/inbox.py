@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, exists, func, or_, select, update
 
 from dealsync.core.evidence import LEAD_ID_KEY, Event, Sender
-from dealsync.core.inbox import Failure, InboxItem, InboxState, batch_size, next_try
+from dealsync.core.inbox import DISMISSED_BY, Failure, InboxItem, InboxState, batch_size, next_try
 from dealsync.core.models import OrderStatus
 from dealsync.errors import UnknownEvent
 from dealsync.ledger.tables import EventRow, OrderRow
@@ -19,8 +19,8 @@ from dealsync.ledger.upsert import chunks, insert, table_of
 WAITING = EventRow.state == InboxState.WAITING.value
 _EVENT = [name for name in Event.__slots__ if name not in ("custom", "sender")]
 _HANDLING = ("received_at", "state", "attempts", "next_try_at", "error", "result", "done_at")
-_COLUMNS = [table_of(EventRow).c[name] for name in (*_EVENT, "custom", "sender", *_HANDLING)]
-_COLUMNS.append((func.length(EventRow.body) > 0).label("has_body"))  # type: ignore[arg-type]
+EVENT_COLUMNS = [table_of(EventRow).c[name] for name in (*_EVENT, "custom", "sender", *_HANDLING)]
+EVENT_COLUMNS.append((func.length(EventRow.body) > 0).label("has_body"))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +100,12 @@ class Inbox:
             if attempts is None:
                 return []
             query = (
-                select(*_COLUMNS)
+                select(*EVENT_COLUMNS)
                 .where(*mine, EventRow.attempts == attempts)
                 .order_by(EventRow.sender != Sender.LEMON_SQUEEZY.value, EventRow.received_at, EventRow.event_id)
                 .limit(batch_size(attempts))
             )
-            return [_item(row) for row in db.execute(query)]
+            return [item_of(row) for row in db.execute(query)]
 
     def next_due_at(self) -> datetime | None:
         """Return when the next waiting event is to be tried; None when none waits."""
@@ -147,16 +147,18 @@ class Inbox:
 
     def listed(self, chosen: Chosen, *, limit: int | None = None) -> list[InboxItem]:
         """Return events, the latest first."""
-        query = select(*_COLUMNS).where(*_where(chosen)).order_by(EventRow.received_at.desc(), EventRow.event_id)
+        query = select(*EVENT_COLUMNS).where(*_where(chosen)).order_by(EventRow.received_at.desc(), EventRow.event_id)
         with self._engine.connect() as db:
-            return [_item(row) for row in db.execute(query.limit(limit))]
+            return [item_of(row) for row in db.execute(query.limit(limit))]
 
     def last_from(self, sender: Sender) -> InboxItem | None:
         """Return the event of a sender that came last."""
-        query = select(*_COLUMNS).where(EventRow.sender == sender.value).order_by(EventRow.received_at.desc()).limit(1)
+        query = (
+            select(*EVENT_COLUMNS).where(EventRow.sender == sender.value).order_by(EventRow.received_at.desc()).limit(1)
+        )
         with self._engine.connect() as db:
-            row = db.execute(query).first()
-        return None if row is None else _item(row)
+            row = db.execute(query.limit(1)).first()
+        return None if row is None else item_of(row)
 
     def untold_orders(self, stores: Collection[str], *, test_mode: bool, since: datetime) -> list[datetime]:
         """Return when each order was made that brought money after a time and that no webhook told of, oldest first."""
@@ -176,11 +178,11 @@ class Inbox:
         # Not LIKE: an id may hold its wildcards.
         begins = func.substr(EventRow.event_id, 1, len(beginning)) == beginning
         with self._engine.connect() as db:
-            rows = db.execute(select(*_COLUMNS).where(begins).order_by(EventRow.event_id).limit(2)).all()
+            rows = db.execute(select(*EVENT_COLUMNS).where(begins).order_by(EventRow.event_id).limit(2)).all()
         if len(rows) != 1 and not (rows and rows[0].event_id == beginning):
             what = "Several events have ids that begin" if rows else "No event in the inbox has an id that begins"
             raise UnknownEvent(f"{what} with {beginning!r}. See: dealsync inbox list")
-        return _item(rows[0])
+        return item_of(rows[0])
 
     def body(self, event_id: str) -> bytes:
         """Return the raw body that brought an event; empty if it was erased. Kommo's is kept with its first object."""
@@ -204,7 +206,7 @@ class Inbox:
 
     def dismiss(self, event_id: str, by: str, now: datetime) -> None:
         """Leave an event alone for good."""
-        values = {"state": InboxState.DONE.value, "result": f"dismissed by {by}", "done_at": now}
+        values = {"state": InboxState.DONE.value, "result": f"{DISMISSED_BY}{by}", "done_at": now}
         with self._engine.begin() as db:
             db.execute(update(EventRow).where(EventRow.event_id == event_id).values(values))
 
@@ -242,7 +244,8 @@ def _row(arrival: Arrival) -> dict[str, Any]:
     }
 
 
-def _item(row: Any) -> InboxItem:
+def item_of(row: Any) -> InboxItem:
+    """Return an event from a row of EVENT_COLUMNS."""
     return InboxItem(
         event=Event(**{name: getattr(row, name) for name in _EVENT}, custom=row.custom, sender=Sender(row.sender)),
         received_at=row.received_at,

@@ -17,13 +17,14 @@ from sqlalchemy import false as sql_false
 
 from dealsync.core.models import Link
 from dealsync.core.plan import Action, DealChange, Doubt, Kind, Outcome, Plan, Unfinished
-from dealsync.core.states import AGAIN, IN_DOUBT, STEP_TO, State, Step, sources, target
+from dealsync.core.states import AGAIN, CAME_BACK, IN_DOUBT, STEP_TO, State, Step, sources, target
 from dealsync.core.tables import LEDGER_COLUMNS, LINK_COLUMNS
 from dealsync.errors import RunInProgress
 from dealsync.ledger.frames import stored
 from dealsync.ledger.links import keep_links
 from dealsync.ledger.reviews import decided_since, keep_reviews
-from dealsync.ledger.runs import is_held_by
+from dealsync.ledger.runs import is_held_by, utc_now
+from dealsync.ledger.steps import keep_claims, keep_steps
 from dealsync.ledger.tables import LedgerEntry, LinkRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
@@ -80,6 +81,8 @@ class Journal:
         rows = [{"key": key, "deal": lead_id, "back": back.get(key)} for key, lead_id in lead_ids.items()]
         with self._engine.begin() as db:
             if rows:
+                mine = (table.c.run_id == run_id, _can(Step.SEND))
+                keep_steps(db, Step.SEND, rows, now, *mine, run_id=run_id)
                 db.execute(statement, rows)
             _ensure_ours(db, lead_ids, run_id)
 
@@ -92,6 +95,7 @@ class Journal:
             for state, step in STEP_TO.items():
                 rows = [_closing(outcome) for outcome in outcomes if outcome.state is state]
                 if rows:
+                    keep_steps(db, step, rows, now, *_may(step, run_id), run_id=run_id)
                     db.execute(_close(step, run_id, now), rows)
             keep_links(db, links, now)
 
@@ -115,6 +119,7 @@ class Journal:
         """Remember that what was sent was not taken after all; False for a key that was never sent."""
         sent = (LedgerEntry.idempotency_key == key, LedgerEntry.sent_at.is_not(None))
         with self._engine.begin() as db:
+            keep_steps(db, CAME_BACK, [{"key": key, "words": words}], utc_now(), *sent)
             return bool(db.execute(update(LedgerEntry).where(*sent).values(is_refused=True, error=words)).rowcount)
 
     def given_up(self, kind: Kind) -> list[Action]:
@@ -194,9 +199,9 @@ def _can(step: Step) -> ColumnElement[bool]:
 
 def _close(step: Step, run_id: str, now: datetime) -> Any:
     table = table_of(LedgerEntry)
-    statement = (
+    return (
         update(table)
-        .where(table.c.idempotency_key == bindparam("key"), _can(step))
+        .where(table.c.idempotency_key == bindparam("key"), *_may(step, run_id))
         .values(
             state=target(step),
             lead_id=func.coalesce(bindparam("deal", type_=BigInteger), table.c.lead_id),
@@ -206,7 +211,11 @@ def _close(step: Step, run_id: str, now: datetime) -> Any:
             closed_at=now,
         )
     )
-    return statement if step is Step.CONFIRM else statement.where(is_held_by(run_id))
+
+
+def _may(step: Step, run_id: str) -> tuple[ColumnElement[bool], ...]:
+    """When an outcome counts: of what has not happened, only the run that holds the lock can tell."""
+    return (_can(step),) if step is Step.CONFIRM else (_can(step), is_held_by(run_id))
 
 
 def _closing(outcome: Outcome) -> dict[str, Any]:
@@ -216,6 +225,7 @@ def _closing(outcome: Outcome) -> dict[str, Any]:
         "made": outcome.result_id,
         "words": outcome.error,
         "refused": outcome.is_refused,
+        "by_reading": outcome.by_reading,
     }
 
 
@@ -227,7 +237,9 @@ def _claim(db: Connection, actions: Sequence[Action], run_id: str, now: datetime
         statement = statement.on_conflict_do_update(
             index_elements=[LedgerEntry.idempotency_key], set_=fresh, where=LedgerEntry.state.in_(AGAIN)
         )
-        claimed.update(db.scalars(statement.returning(LedgerEntry.idempotency_key)))
+        taken = set(db.scalars(statement.returning(LedgerEntry.idempotency_key)))
+        keep_claims(db, [action for action in chunk if action.key in taken], run_id, now)
+        claimed |= taken
     return frozenset(claimed)
 
 

@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, Connection, case, exists, or_, select
 
 from dealsync.core.models import Link, Tier
 from dealsync.ledger.past import Former, keep_past
-from dealsync.ledger.tables import DealRow, LinkRow
-from dealsync.ledger.upsert import insert
+from dealsync.ledger.tables import DealRow, LinkRow, PlacingRow
+from dealsync.ledger.upsert import insert, table_of
 
 
 def keep_links(db: Connection, links: Iterable[Link], now: datetime) -> None:
@@ -28,7 +28,9 @@ def keep_links(db: Connection, links: Iterable[Link], now: datetime) -> None:
         # What is only said again is known since it was said first.
         linked_at = case((differs, statement.excluded.linked_at), else_=LinkRow.linked_at)
         fresh = {**values, "linked_at": linked_at}
-        db.execute(statement.on_conflict_do_update(index_elements=[LinkRow.order_id], set_=fresh, where=may_replace))
+        statement = statement.on_conflict_do_update(index_elements=[LinkRow.order_id], set_=fresh, where=may_replace)
+        if db.execute(statement.returning(LinkRow.order_id)).first():
+            db.execute(table_of(PlacingRow).insert().values(order_id=link.order_id, at=now, **values))
 
 
 def _keep_former(db: Connection, order_id: str, now: datetime, *replaced: ColumnElement[bool]) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase
 from dealsync.core.mapping import FIELD_KEYS, OTHER_FIELD
 from dealsync.core.models import Contact, Deal, Invoice, Order, Subscription
 from dealsync.core.plan import DealChange, Seen
+from dealsync.core.sightings import CONTACTS, ENTERED_AT, ENTERED_BY, WATCHED, How, SeenBy, Sighting
 from dealsync.core.tables import (
     CONTACT_EMAIL_COLUMNS,
     DEAL_COLUMNS,
@@ -25,6 +26,7 @@ from dealsync.core.tables import (
 )
 from dealsync.ledger.frames import stored
 from dealsync.ledger.past import keep_replaced
+from dealsync.ledger.seen import Own, keep_sightings, sightings_of, stored_values
 from dealsync.ledger.tables import (
     ContactEmailRow,
     ContactRow,
@@ -50,43 +52,55 @@ LONG_ENOUGH = timedelta(days=1)
 """A deal that nobody has changed for so long has been in its status for long enough for whatever asks."""
 
 
-class Mirror:
-    """Writes what was seen and gives it back as frames."""
+NOBODY = SeenBy()
 
-    def __init__(self, engine: Engine) -> None:
+
+def nothing_own(_key: Any) -> Mapping[str, str]:
+    """Lemon Squeezy's objects are never dealsync's doing."""
+    return {}
+
+
+class Mirror:
+    """Writes what was seen and gives it back as frames, and notes whatever is new about it."""
+
+    def __init__(self, engine: Engine, by: SeenBy = NOBODY) -> None:
         self._engine = engine
+        self._by = by
+
+    def seen_by(self, run_id: str, how: How) -> Mirror:
+        """Return the mirror as a run looks into it: whatever is new there is written down with the run's id."""
+        return Mirror(self._engine, SeenBy(run_id, how))
 
     def keep_orders(self, orders: Iterable[Order]) -> None:
         """Store orders as seen now."""
         with self._engine.begin() as db:
-            _keep(db, OrderRow, map(_order_row, orders))
+            self._keep(db, OrderRow, map(_order_row, orders))
 
     def keep_subscriptions(self, subscriptions: Iterable[Subscription]) -> None:
         """Store subscriptions as seen now."""
         with self._engine.begin() as db:
-            _keep(db, SubscriptionRow, map(_subscription_row, subscriptions))
+            self._keep(db, SubscriptionRow, map(_subscription_row, subscriptions))
 
     def keep_invoices(self, invoices: Iterable[Invoice]) -> None:
         """Store subscription invoices as seen now."""
         with self._engine.begin() as db:
-            _keep(db, InvoiceRow, map(_invoice_row, invoices))
+            self._keep(db, InvoiceRow, map(_invoice_row, invoices))
 
     def keep_deals(self, deals: Sequence[Deal]) -> None:
-        """Store deals as seen now, with their contacts."""
+        """Store deals as seen now, with their contacts. What a deal says to be `written` counts as our own doing."""
+        written = {d.lead_id: d.written for d in deals}
         with self._engine.begin() as db:
-            fresh = _keep(db, DealRow, map(_deal_row, deals))
-            links = [
-                (d.lead_id, c, place)
-                for d in deals
-                if d.lead_id in fresh
-                for place, c in enumerate(dict.fromkeys(d.contact_ids))
-            ]
+            known = _known(db, written)
+            fresh = self._keep(db, DealRow, map(_deal_row, deals), own=lambda lead_id: written[lead_id])
+            contacts = {d.lead_id: list(dict.fromkeys(d.contact_ids)) for d in deals if d.lead_id in fresh}
+            keep_sightings(db, self._by, _other_contacts(db, contacts, known))
+            links = [(lead_id, c, place) for lead_id, ids in contacts.items() for place, c in enumerate(ids)]
             _replace(db, LeadContactRow, "lead_id", fresh, [*LEAD_CONTACT_COLUMNS, "place"], links)
 
     def keep_contacts(self, contacts: Sequence[Contact]) -> None:
         """Store contacts as seen now, with their e-mails."""
         with self._engine.begin() as db:
-            fresh = _keep(db, ContactRow, map(_contact_row, contacts))
+            fresh = self._keep(db, ContactRow, map(_contact_row, contacts))
             emails = [
                 (c.contact_id, email[:320], typed[:320], place)
                 for c in contacts
@@ -99,7 +113,10 @@ class Mirror:
         """Remember that these deals are gone. They stay in the mirror: links may name them."""
         with self._engine.begin() as db:
             for ids in chunks(lead_ids):
-                db.execute(update(DealRow).where(DealRow.lead_id.in_(ids)).values(is_deleted=True))
+                there = (DealRow.lead_id.in_(ids), ~DealRow.is_deleted)
+                gone = update(DealRow).where(*there).values(is_deleted=True).returning(DealRow.lead_id)
+                found = [Sighting(f"lead:{i}", {"is_deleted": [False, True]}) for i in sorted(db.scalars(gone))]
+                keep_sightings(db, self._by, found)
 
     def absent_deals(self, seen: AbstractSet[int], *, before: datetime) -> set[int]:
         """Return the deals that a walk over all deals, begun after `before`, did not see."""
@@ -140,8 +157,13 @@ class Mirror:
             values |= {"status_id": change.status_id, "pipeline_id": change.pipeline_id}
         if change.price is not None:
             values["price"] = change.price
+        table = table_of(DealRow)
         with self._engine.begin() as db:
+            before = stored_values(db, table, [lead_id])
             db.execute(update(DealRow).where(DealRow.lead_id == lead_id).values(values))
+            rows = [{**old, **values, "lead_id": lead_id} for old in before.values()]
+            found = sightings_of(table, before, rows, lambda _lead_id: change.as_written())
+            keep_sightings(db, self._by, found)
         if not is_undo:
             self.remember([Seen(lead_id, change.as_written())])
 
@@ -170,6 +192,7 @@ class Mirror:
         rows = [{"deal": lead_id, "at": at, "by": by} for lead_id, (at, by) in entries.items()]
         with self._engine.begin() as db:
             if rows:
+                keep_sightings(db, self._by, _entries_told(db, entries))
                 db.execute(statement, rows)
 
     def stands(self, lead_ids: Iterable[int]) -> dict[int, Deal]:
@@ -264,23 +287,65 @@ class Mirror:
         gone = select(ContactRow.contact_id).where(ContactRow.is_deleted)
         return stored(self._engine, ContactEmailRow, CONTACT_EMAIL_COLUMNS, ContactEmailRow.contact_id.not_in(gone))
 
+    def _keep(
+        self, db: Connection, model: type[DeclarativeBase], rows: Iterable[Row], *, own: Own = nothing_own
+    ) -> frozenset[Any]:
+        """Insert or update rows unless the stored one is newer; return the keys of those that were taken."""
+        table = table_of(model)
+        (key,) = table.primary_key.columns
+        unique = {row[key.name]: row for row in rows}
+        watched = table.name in WATCHED
+        taken: set[Any] = set()
+        for chunk in chunks(unique.values()):
+            before = stored_values(db, table, [row[key.name] for row in chunk]) if watched else {}
+            keep_replaced(db, model, chunk)
+            statement = insert(db, table).values(chunk)
+            statement = statement.on_conflict_do_update(
+                index_elements=[key],
+                set_={c.name: _fresh(c, statement) for c in table.columns if c is not key and c.name != "written"},
+                where=statement.excluded.updated_at >= table.c.updated_at,
+            )
+            fresh = set(db.scalars(statement.returning(key)))
+            if watched:
+                new = (row for row in chunk if row[key.name] in fresh)
+                keep_sightings(db, self._by, sightings_of(table, before, new, own))
+            taken |= fresh
+        return frozenset(taken)
 
-def _keep(db: Connection, model: type[DeclarativeBase], rows: Iterable[Row]) -> frozenset[Any]:
-    """Insert or update rows unless the stored one is newer; return the keys of those that were taken."""
-    table = table_of(model)
-    key = next(iter(table.primary_key.columns))
-    unique = {row[key.name]: row for row in rows}
-    taken: set[Any] = set()
-    for chunk in chunks(unique.values()):
-        keep_replaced(db, model, chunk)
-        statement = insert(db, table).values(chunk)
-        statement = statement.on_conflict_do_update(
-            index_elements=[key],
-            set_={c.name: _fresh(c, statement) for c in table.columns if c is not key and c.name != "written"},
-            where=statement.excluded.updated_at >= table.c.updated_at,
-        )
-        taken.update(db.scalars(statement.returning(key)))
-    return frozenset(taken)
+
+def _known(db: Connection, lead_ids: Iterable[int]) -> set[int]:
+    column = DealRow.lead_id
+    return {i for part in chunks(lead_ids) for i in db.scalars(select(column).where(column.in_(part)))}
+
+
+def _other_contacts(db: Connection, contacts: Mapping[int, list[int]], known: AbstractSet[int]) -> list[Sighting]:
+    """Which deals that were known before have other contacts now."""
+    before: dict[int, list[int]] = {}
+    columns = (LeadContactRow.lead_id, LeadContactRow.contact_id)
+    for ids in chunks(contacts.keys() & known):
+        rows = select(*columns).where(LeadContactRow.lead_id.in_(ids)).order_by(LeadContactRow.place)
+        for row in db.execute(rows):
+            before.setdefault(row.lead_id, []).append(row.contact_id)
+    return [
+        Sighting(f"lead:{lead_id}", {CONTACTS: [before.get(lead_id, []), now]})
+        for lead_id, now in contacts.items()
+        if lead_id in known and now != before.get(lead_id, [])
+    ]
+
+
+def _entries_told(db: Connection, entries: Mapping[int, tuple[datetime, int | None]]) -> list[Sighting]:
+    """What Kommo's events tell of who moved deals to their present status, where that was not known."""
+    columns = (DealRow.lead_id, DealRow.entered_at, DealRow.entered_by)
+    known = {
+        row.lead_id: (row.entered_at, row.entered_by)
+        for ids in chunks(entries)
+        for row in db.execute(select(*columns).where(DealRow.lead_id.in_(ids)))
+    }
+    return [
+        Sighting(f"lead:{i}", {ENTERED_BY: [None, user_id], ENTERED_AT: [None, at.isoformat()]}, changed_at=at)
+        for i, (at, user_id) in entries.items()
+        if user_id is not None and known.get(i, (at, user_id)) != (at, user_id)
+    ]
 
 
 def _fresh(column: Column[Any], statement: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Index, LargeBinary, String, Text, TypeDecorator
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Index, Integer, LargeBinary, String, Text, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -338,6 +338,7 @@ class FindingRow(Base):
     last_seen_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     since: Mapped[datetime | None]  # it is so, by what was known when it was first seen; empty for a refusal
+    reason: Mapped[str] = mapped_column(default="")  # of a refusal, in plain words
 
 
 class PastRow(Base):
@@ -462,6 +463,74 @@ class LockRow(Base):
     name: Mapped[str] = mapped_column(String(40), primary_key=True)
     holder: Mapped[str]
     expires_at: Mapped[datetime]
+
+
+# --- history: only ever added to --------------------------------------------------------------------------------
+
+ROW_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+"""A number that the database gives; SQLite does so for one type only."""
+
+
+class SightingRow(Base):
+    """An object of the mirror was seen for the first time, or differed from before. Without personal data."""
+
+    __tablename__ = "sightings"
+
+    sighting_id: Mapped[int] = mapped_column(ROW_NUMBER, primary_key=True)
+    about: Mapped[str] = mapped_column(String(80), index=True)  # "order:17", "lead:31"
+    at: Mapped[datetime] = mapped_column(index=True)
+    run_id: Mapped[str]  # empty: outside of any run
+    how: Mapped[str] = mapped_column(String(20))  # `sightings.How`
+    is_first: Mapped[bool]
+    is_own: Mapped[bool]  # what dealsync had written itself; all else that changes on a deal, somebody did
+    changed_at: Mapped[datetime | None]  # by the object itself
+    changes: Mapped[dict[str, Any]]  # name -> what it was and what it is
+
+
+class PlacingRow(Base):
+    """An order was found to belong to a deal, or to another one than before."""
+
+    __tablename__ = "placings"
+
+    placing_id: Mapped[int] = mapped_column(ROW_NUMBER, primary_key=True)
+    order_id: Mapped[str] = mapped_column(String(64), index=True)
+    lead_id: Mapped[int] = mapped_column(index=True)
+    tier: Mapped[str]
+    evidence: Mapped[str]
+    at: Mapped[datetime]
+
+
+class StepRow(Base):
+    """A step of an action through the states of `core.states`."""
+
+    __tablename__ = "steps"
+
+    step_id: Mapped[int] = mapped_column(ROW_NUMBER, primary_key=True)
+    idempotency_key: Mapped[str] = mapped_column(String(200), index=True)
+    step: Mapped[str] = mapped_column(String(20))  # `states.Step`
+    was: Mapped[str | None] = mapped_column(String(20))  # the state before; empty where it was just planned
+    at: Mapped[datetime] = mapped_column(index=True)
+    run_id: Mapped[str | None]  # empty: a person's doing
+    attempt: Mapped[int]
+    by_reading: Mapped[bool]  # the answer was lost, and reading tells
+    lead_id: Mapped[int | None]
+    result_id: Mapped[int | None]
+    words: Mapped[str | None]  # why it was planned, or the API's own words
+
+
+class PastFindingRow(Base):
+    """A finding that ended, and was found again later: the row of `findings` tells of the new one."""
+
+    __tablename__ = "past_findings"
+
+    past_finding_id: Mapped[int] = mapped_column(ROW_NUMBER, primary_key=True)
+    finding: Mapped[str] = mapped_column(String(400))
+    kind: Mapped[str] = mapped_column(String(40))
+    source: Mapped[str] = mapped_column(index=True)
+    lead_id: Mapped[int | None] = mapped_column(index=True)
+    first_seen_at: Mapped[datetime]
+    ended_at: Mapped[datetime] = mapped_column(index=True)
+    reason: Mapped[str]
 
 
 # --- the APIs' limits and keys, shared by all processes ---------------------------------------------------------

@@ -232,6 +232,22 @@ def test_story__the_report_of_the_month_is_shown_and_sent_once_a_day(
     assert (wrong.state, "is no month" in wrong.message) == ("Failed", True)
 
 
+def test_story__a_person_asks_why_a_deal_is_as_it_is(served: LocalPrefect, accounts: Accounts) -> None:
+    contact = {"name": "Why Example", "email": "why@example.com"}
+    lead_id = accounts.control("leads", price=770, contact=contact)["id"]
+    order_id = accounts.control("orders", email=contact["email"], total=77000)["data"]["id"]
+    served.run_deployment("reconcile", {"apply": True})
+    done = served.run_deployment("explain", {"about": f"lead:{lead_id}"})
+    assert (done.state, done.message.startswith(f"lead:{lead_id}: ")) == ("Completed", True)
+    shown = served.artifacts(done.id)["explain"]
+    assert f"leads/detail/{lead_id})" in shown
+    assert f"order:{order_id} belongs to deal {lead_id} (tier contact)" in shown
+    assert "done: close the deal as won" in shown
+    assert not {"Why", "why@example.com"} & set(_words(shown))
+    unknown = served.run_deployment("explain", {"about": "lead:999999"})
+    assert (unknown.state, "Nothing is on record about lead:999999" in unknown.message) == ("Failed", True)
+
+
 def test_form__of_a_review_asks_for_typed_and_explained_values(served: LocalPrefect) -> None:
     deployment = served.deployment("resolve-review")
     assert deployment is not None

@@ -12,7 +12,7 @@ from dealsync.core.models import Money
 from dealsync.core.plan import Action, DealChange, Drift, Kind, Outcome, Plan, Review
 from dealsync.core.states import State
 from dealsync.errors import Banned, ConfigError, DatabaseError, UnsafePlan
-from dealsync.ledger.history import Won
+from dealsync.ledger.trends import Won
 from dealsync.report import Report
 from tests.builders import NOW
 

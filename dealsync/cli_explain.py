@@ -1,0 +1,29 @@
+"""`dealsync explain`: why a deal is as it is."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
+
+
+def explain(
+    about: Annotated[
+        str, typer.Argument(help="order:17, lead:31, subscription:9, invoice:44, or a buyer's e-mail address.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Tell why a deal is as it is: events, evidence, rules, requests, answers, and people's edits, in their order."""
+    from dealsync.explain import explain as explain_object
+    from dealsync.settings import load_environment
+
+    explanation = explain_object(load_environment(), about)
+    if as_json:
+        typer.echo(json.dumps(explanation.as_json(), indent=2, ensure_ascii=False))
+        return
+    from dealsync.terminal_explain import print_explanation
+
+    print_explanation(explanation)
