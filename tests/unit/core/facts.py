@@ -63,11 +63,12 @@ def facts(draw: st.DrawFn) -> Facts:
     subscriptions["9"] = draw(histories(subscription, {"order_id": "17", "created_at": begun}))
     for number in (44, 45, 46):
         total = draw(st.integers(1, 3)) * 1000
-        fixed = {"created_at": draw(moments), "subscription_id": "9", "total_minor": total, "currency": "USD",
+        fixed = {"created_at": begun + timedelta(hours=draw(st.integers(0, 90 * 24))), "subscription_id": "9", "total_minor": total, "currency": "USD",
                  "billing_reason": draw(st.sampled_from(["initial", "renewal"]))}  # fmt: skip
         versions = money_versions("invoice_status", ["paid", "refunded", "pending", "void"], total)
         invoices[str(number)] = draw(histories(versions, fixed))
     owner = st.fixed_dictionaries({"responsible_user_id": st.sampled_from([None, 501, 502])})
+    began_at = draw(st.sampled_from([FIRST, FIRST, FIRST + timedelta(days=60)]))
     return Facts(
         orders=orders,
         invoices=invoices,
@@ -77,9 +78,9 @@ def facts(draw: st.DrawFn) -> Facts:
         reviews=draw(st.dictionaries(st.sampled_from(["18", "19"]), _reviews())),
         users={501: draw(histories(st.fixed_dictionaries({"name": names}), {}))},
         findings=tuple(draw(st.lists(_findings(), max_size=4))),
-        wins=tuple(draw(st.lists(_wins(), max_size=3))),
+        wins=tuple(draw(st.lists(_wins(orders, began_at), max_size=3))),
         drifts=tuple(draw(st.lists(st.tuples(moments, st.just({"stuck": 1})), max_size=3))),
-        began_at=draw(st.sampled_from([FIRST, FIRST, FIRST + timedelta(days=60)])),
+        began_at=began_at,
     )
 
 
@@ -106,9 +107,11 @@ def _findings(draw: st.DrawFn) -> Finding:
 
 
 @st.composite
-def _wins(draw: st.DrawFn) -> Win:
+def _wins(draw: st.DrawFn, orders: Mapping[str, History], began_at: datetime) -> Win:
+    """No deal is won before its payment, nor before dealsync was there."""
     order_id = draw(st.sampled_from(["17", "18"]))
-    return Win(f"order:{order_id}", order_id, 31, draw(moments), draw(st.sampled_from([BY_POLL, BY_WEBHOOK])))
+    at = max(began_at, orders[order_id].first["created_at"]) + timedelta(hours=draw(st.integers(0, 90 * 24)))
+    return Win(f"order:{order_id}", order_id, 31, at, draw(st.sampled_from([BY_POLL, BY_WEBHOOK])))
 
 
 def known_at(everything: Facts, at: datetime) -> Facts:

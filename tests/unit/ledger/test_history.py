@@ -125,9 +125,11 @@ def test_sightings__who_moved_a_deal_is_noted_when_kommos_events_tell(engine: En
 def test_sightings__are_not_there_without_the_state_that_they_are_of(engine: Engine) -> None:
     mirror = Mirror(engine)
     with engine.begin() as db:
-        db.execute(text("DROP TABLE lead_contacts"))
+        db.execute(text("ALTER TABLE lead_contacts RENAME TO elsewhere"))
     with pytest.raises(SQLAlchemyError):
         mirror.keep_deals([deal(31, contacts=(81,))])
+    with engine.begin() as db:
+        db.execute(text("ALTER TABLE elsewhere RENAME TO lead_contacts"))
     assert sightings(engine, "lead:31") == []
     assert len(mirror.deals()) == 0
 

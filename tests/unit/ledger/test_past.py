@@ -93,7 +93,7 @@ def test_migration__what_was_refunded_before_it_was_paid_until_then(engine: Engi
     with engine.begin() as db:
         for statement in ("DROP TABLE past", "DROP TABLE sendings", "ALTER TABLE findings DROP COLUMN since"):
             db.execute(text(statement))
-        db.execute(text("UPDATE alembic_version SET version_num = '0007'"))
+        db.execute(text("UPDATE alembic_version SET version_num = '0009'"))
     open_database(engine.url.render_as_string(hide_password=False)).dispose()
     assert {name: [until for until, _ in rows] for name, rows in Past(engine).of("orders").items()} == {"17": [LATER]}
     versions = books(engine).orders["17"].versions

@@ -18,9 +18,15 @@ def test_standing__of_a_migrated_schema_is_what_is_needed(engine: Engine) -> Non
 
 
 def test_standing__of_an_older_schema_is_told_and_stays(engine: Engine) -> None:
-    with engine.begin() as db:
-        db.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    needed = standing(engine).needed
+
+    def claim(version: str | None) -> None:
+        with engine.begin() as db:
+            db.execute(text("UPDATE alembic_version SET version_num = :version"), {"version": version})
+
+    claim("0001")
     assert [standing(engine).present for _ in range(2)] == ["0001", "0001"]
+    claim(needed)
 
 
 def test_standing__of_a_database_without_a_schema_makes_none(tmp_path: Path) -> None:
