@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Annotated
 
@@ -23,6 +22,8 @@ def alerts(
     ] = False,
 ) -> None:
     """Show what is wrong with dealsync itself, if anything; exits with 1 then, or if a test message did not arrive."""
+    import asyncio
+
     from dealsync.alerting import conditions, shown, watch
     from dealsync.ledger.database import told_as_ours
     from dealsync.ledger.runs import utc_now

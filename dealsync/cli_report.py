@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
-from textwrap import fill
 from typing import Annotated
 
 import typer
-
-WIDTH = 80
 
 
 def report(
@@ -26,6 +22,8 @@ def report(
     ] = False,
 ) -> None:
     """Write the figures of a month as page (HTML) and table (CSV), from the database alone."""
+    import asyncio
+
     from dealsync import monthly
     from dealsync.ledger.database import told_as_ours
     from dealsync.ledger.runs import utc_now
@@ -41,10 +39,7 @@ def report(
         shown = {**made.as_json(), "files": [str(path) for path in files], "sent": sent}
         typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return
-    typer.echo(f"{made.title} ({made.figures.zone})")
-    for line in made.lines():
-        typer.echo(fill(line, WIDTH, initial_indent="  ", subsequent_indent="    "))
-    for path in files:
-        typer.echo(str(path))
-    if sent:
-        typer.echo(f"Report: {sent}")
+    from dealsync.terminal import print_lines
+
+    told = [f"{made.title} ({made.figures.zone})", *(f"  {line}" for line in made.lines()), *map(str, files)]
+    print_lines([*told, f"Report: {sent}"] if sent else told)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from textwrap import wrap
 from typing import TypeVar
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -182,12 +182,10 @@ def print_reviews(items: Sequence[ReviewItem], kommo_url: str) -> None:
 
 def print_values(values: Mapping[str, object]) -> None:
     """Print names and values, one below the other; long values fold beside their name."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    console, width = _console(), max(map(len, values), default=0)
     for name, value in values.items():
-        table.add_row(Text(name.replace("_", " ")), Text(str(value) if value not in (None, "") else "-"))
-    _console().print(table)
+        shown = str(value) if value not in (None, "") else "-"
+        _print_folded(console, f"{name.replace('_', ' '):<{width}}  ", " " * (width + 2), shown, breaks=True)
 
 
 def print_lines(lines: Iterable[str]) -> None:
@@ -204,7 +202,14 @@ def _console() -> Console:
 
 
 def _print_indented(console: Console, width: int, text: str) -> None:
-    console.print(Padding(text, (0, 0, 0, width)))
+    _print_folded(console, " " * width, " " * width, text)
+
+
+def _print_folded(console: Console, first: str, rest: str, text: str, *, breaks: bool = False) -> None:
+    """Print a text in lines that fit; a word that is too long for one, an address say, stays whole unless it breaks."""
+    indents = {"initial_indent": first, "subsequent_indent": rest}
+    lines = wrap(text, console.width, break_long_words=breaks, break_on_hyphens=False, **indents) or [first.rstrip()]
+    console.print("\n".join(lines), soft_wrap=True)
 
 
 def _print_drift(console: Console, report: Report) -> None:

@@ -34,7 +34,7 @@ def test_ledger__lists_what_was_done_and_what_was_not_without_personal_data(acco
     assert len(by_deal) == 3
     by_run = json.loads(dealsync("ledger", "list", "--run", entry["run"], "--json").stdout)["entries"]
     assert {one["key"] for one in by_run} == {one["key"] for one in by_deal}
-    assert f"key          {key}\n" in dealsync("ledger", "show", key).stdout
+    assert f"key         {key}\n" in dealsync("ledger", "show", key).stdout
 
 
 def test_ledger__what_is_given_up_stays_undone_until_it_is_wanted_again(accounts: Accounts) -> None:

@@ -6,9 +6,6 @@ import sys
 from pathlib import Path
 
 from dealsync.cli import app
-from dealsync.config import Config
-from dealsync.rulebook import BEGIN, END, table
-from dealsync.settings import Environment
 from tests.cli.test_commands import clean_environment
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -34,23 +31,3 @@ def test_readme__names_every_command_and_no_other() -> None:
     named = set(re.findall(r"^\| `dealsync (\w+)", README, flags=re.MULTILINE))
     commands = {command.callback.__name__ for command in app.registered_commands if command.callback}
     assert named == commands | {str(group.name) for group in app.registered_groups}
-
-
-def test_readme__names_every_setting() -> None:
-    aliases = {"dealsync_config", "dealsync_mode", "dealsync_database_url"}
-    names = {name.upper() for name in set(Environment.model_fields) | aliases}
-    assert {name for name in names if f"`{name}`" not in README} == set()
-    for section, info in Config.model_fields.items():
-        keys = getattr(info.annotation, "model_fields", {})
-        assert {key for key in keys if f"`{section}.{key}`" not in README} == set()
-
-
-def test_readme__shows_the_rules_as_they_are() -> None:
-    assert README.split(BEGIN)[1].split(END)[0].strip() == table()
-    named = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", table()))
-    keys = {
-        f"{name}.{key}"
-        for name, info in Config.model_fields.items()
-        for key in getattr(info.annotation, "model_fields", {})
-    }
-    assert named <= keys

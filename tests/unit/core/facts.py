@@ -63,8 +63,10 @@ def facts(draw: st.DrawFn) -> Facts:
     subscriptions["9"] = draw(histories(subscription, {"order_id": "17", "created_at": begun}))
     for number in (44, 45, 46):
         total = draw(st.integers(1, 3)) * 1000
-        fixed = {"created_at": begun + timedelta(hours=draw(st.integers(0, 90 * 24))), "subscription_id": "9", "total_minor": total, "currency": "USD",
-                 "billing_reason": draw(st.sampled_from(["initial", "renewal"]))}  # fmt: skip
+        fixed = {
+            "created_at": begun + timedelta(hours=draw(st.integers(0, 90 * 24))), "subscription_id": "9",
+            "total_minor": total, "currency": "USD", "billing_reason": draw(st.sampled_from(["initial", "renewal"])),
+        }  # fmt: skip
         versions = money_versions("invoice_status", ["paid", "refunded", "pending", "void"], total)
         invoices[str(number)] = draw(histories(versions, fixed))
     owner = st.fixed_dictionaries({"responsible_user_id": st.sampled_from([None, 501, 502])})

@@ -101,7 +101,7 @@ def test_pipeline__has_its_statuses_in_order() -> None:
     [found] = map(normalise.pipeline, samples.kommo_rows("pipelines_list.amocrm", "pipelines"))
     assert (found.pipeline_id, found.name, found.is_main) == (3177727, "Воронка", True)
     assert [s.status_id for s in found.statuses] == [32392156, 32392159, 32392165, 142, 143]
-    assert found.statuses[0] == Status(32392156, "Неразобранное", accepts_deals=False)
+    assert found.statuses[0] == Status(32392156, "Неразобранное", accepts_deals=False, sort=10)
     assert all(s.accepts_deals for s in found.statuses[1:])
 
 
