@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    import asyncio
-
     from dealsync.checks.context import Context
     from dealsync.core.checkup import Checked
 
@@ -23,6 +21,8 @@ def doctor(
     ] = False,
 ) -> None:
     """Check accounts, database, Prefect, receiver and settings; changes nothing. Exits with 1 if a check failed."""
+    import asyncio
+
     from dealsync.checks.context import Context
     from dealsync.core.checkup import Status
 

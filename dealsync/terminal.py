@@ -207,9 +207,15 @@ def _print_indented(console: Console, width: int, text: str) -> None:
 
 def _print_folded(console: Console, first: str, rest: str, text: str, *, breaks: bool = False) -> None:
     """Print a text in lines that fit; a word that is too long for one, an address say, stays whole unless it breaks."""
-    indents = {"initial_indent": first, "subsequent_indent": rest}
-    lines = wrap(text, console.width, break_long_words=breaks, break_on_hyphens=False, **indents) or [first.rstrip()]
-    console.print("\n".join(lines), soft_wrap=True)
+    lines = wrap(
+        text,
+        console.width,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=breaks,
+        break_on_hyphens=False,
+    )
+    console.print("\n".join(lines or [first.rstrip()]), soft_wrap=True)
 
 
 def _print_drift(console: Console, report: Report) -> None:
