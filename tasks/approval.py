@@ -20,6 +20,7 @@ from dealsync.core.approval import Answer
 from dealsync.core.plan import Kind
 from dealsync.report import Report
 from dealsync.settings import Settings
+from tasks.naming import name_meanwhile
 
 LOOK_EVERY_S = 3
 """How often a paused run looks whether it was answered."""
@@ -51,6 +52,7 @@ def can_ask() -> bool:
 async def ask_person(settings: Settings, question: Question, report: Report) -> Reply:
     """Pause until somebody answers, or until the time is over; the answer is in the journal before this returns."""
     await publish_question(question, report)
+    await name_meanwhile(f"{len(question.held)} changes wait for approval")
     reply = await _wait(question)
     note_answer(settings.environment, question, reply)
     get_run_logger().info("%s: %s", question.headline(), reply.headline())

@@ -62,6 +62,13 @@ async def name_at_start(tags: Collection[str]) -> None:
         await _update(flow_run, flow_run.name if flow_run.name.startswith(title) else title, tags)
 
 
+async def name_meanwhile(words: str) -> None:
+    """Call the run of now by what it waits for."""
+    context = FlowRunContext.get()
+    if context is not None and context.flow_run is not None:
+        await _update(context.flow_run, f"{_title(context.flow, context.flow_run)}: {words}", ())
+
+
 async def name_at_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Call a run by what it did. A hook of each flow, for every way to end."""
     told = _told.pop(flow_run.id, _Told())

@@ -2,14 +2,21 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.accounts import Accounts, simulated
 from tests.effort import load_profile
+from tests.schedule import Together
 from tests.webhooks import Hooks
 
 load_profile()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """Keep those together that share a server."""
+    return Together(config, log)
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from tests.chaos.trial import LONGEST_S
 from tests.chaos.worker import HISTORIES, Worker, schedule_of
 
 ON_POSTGRES = pytest.mark.skipif(not postgres.is_available(), reason=postgres.MISSING)
-ONE_WORKER = pytest.mark.xdist_group("chaos")
 """Its processes are started once, and its fault-free runs are made once."""
 
 
@@ -29,7 +28,6 @@ def worker() -> Iterator[Worker]:
         yield made
 
 
-@ONE_WORKER
 @pytest.mark.parametrize(
     ("kind", "seed"),
     # Two seeds of one history, whose fault-free run is then made once.
@@ -42,7 +40,6 @@ def test_chaos__leaves_kommo_as_if_nothing_had_failed(worker: Worker, kind: str,
     assert verdict.tally.faults.total() > 0
 
 
-@ONE_WORKER
 def test_chaos__finds_a_program_that_takes_lost_answers_for_failures(worker: Worker) -> None:
     """The answers to two requests that wrote notes are lost; whoever does not look writes the notes once more."""
     lost = {"api": "kommo", "method": "POST", "path": "/api/v4/leads/notes", "times": 2, "how": "apply_then_drop"}

@@ -1,4 +1,4 @@
-"""One Prefect server for the tests of one group (`pytest.mark.xdist_group`), which do not mind each other's runs."""
+"""One Prefect server for the tests of one group (`tests.schedule`), which do not mind each other's runs."""
 
 from collections.abc import Iterator
 

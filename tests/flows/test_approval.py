@@ -26,7 +26,6 @@ from tests.webhooks import Hooks
 needs_browser = pytest.mark.skipif(
     not (BROWSER and DRIVER), reason="chromium or chromedriver is missing (Debian: apt-get install chromium-driver)"
 )
-pytestmark = pytest.mark.xdist_group("prefect-ui")
 __all__ = ["browser"]
 OPTIONS = {"apply": True, "max_changes": 0}
 

@@ -23,7 +23,6 @@ from tests.flows.test_hot_path import until
 
 ANN = {"name": "Ann Example", "email": "ann@example.com"}
 DECLARED = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
-pytestmark = pytest.mark.xdist_group("prefect")
 
 
 @pytest.fixture(scope="module")

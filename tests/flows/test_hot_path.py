@@ -18,7 +18,6 @@ from tests.receiver.test_serve import receiving
 from tests.webhooks import Hooks
 
 SAMPLES = ROOT / "tests" / "samples" / "lemon-squeezy" / "webhooks"
-pytestmark = pytest.mark.xdist_group("prefect")
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ from tests.accounts import WON, Accounts, simulated
 from tests.flows.prefect_api import ask, block, variable
 from tests.webhooks import Hooks
 
-pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"), pytest.mark.xdist_group("prefect-ui")]
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
 class Prefect:

@@ -25,7 +25,6 @@ BUYER = "a.buyer@example.com"
 PATIENCE_S = 60
 
 pytestmark = [
-    pytest.mark.xdist_group("prefect-ui"),
     pytest.mark.skipif(
         not (BROWSER and DRIVER), reason="chromium or chromedriver is missing (Debian: apt-get install chromium-driver)"
     ),

@@ -5,13 +5,11 @@ import subprocess
 import sys
 
 import httpx
-import pytest
 import yaml
 
 from dealsync.local_prefect import ROOT, LocalPrefect
 
 DECLARED = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
-pytestmark = pytest.mark.xdist_group("prefect")
 
 
 def test_prefect_deploy__twice_leaves_each_deployment_once(prefect: LocalPrefect) -> None:
