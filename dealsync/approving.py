@@ -87,9 +87,9 @@ def weighed(run: Run, plan: Plan, max_changes: int | None, *, can_ask: bool) -> 
 
     Where nobody can be asked a person has typed the command, so what is done for the first time is no question.
     """
-    section = run.settings.config.approval
-    done = run.store.approvals.kinds_done() if can_ask and section.first_time else None
-    caution = Caution(run.max_changes if max_changes is None else max_changes, section.careful, done)
+    done = run.store.approvals.kinds_done() if can_ask and _knows_its_ways(run) else None
+    careful = run.settings.config.approval.careful
+    caution = Caution(run.max_changes if max_changes is None else max_changes, careful, done)
     verdict = weigh(plan, caution)
     if verdict.held and not can_ask:
         plan.ensure_within(caution.max_changes or 0)
@@ -98,6 +98,12 @@ def weighed(run: Run, plan: Plan, max_changes: int | None, *, can_ask: bool) -> 
             "Read and send them with: dealsync plan --out plan.json, dealsync apply plan.json"
         )
     return verdict
+
+
+def _knows_its_ways(run: Run) -> bool:
+    """Whether what was never done before is worth a question: in the first days everything is new."""
+    section, since = run.settings.config.approval, run.store.approvals.at_work_since()
+    return section.first_time and since is not None and utc_now() - since >= timedelta(days=section.first_days)
 
 
 def ask(run: Run, verdict: Verdict) -> Question | None:

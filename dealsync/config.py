@@ -397,7 +397,8 @@ class ApprovalSection(_Section):
     """What a person is asked before it is sent."""
 
     careful: bool = False  # whatever cannot be taken back
-    first_time: bool = True  # kinds of changes that were never made before
+    first_time: bool = True  # kinds of changes that were never made before, once the first days are over
+    first_days: Annotated[float, Field(ge=0, le=3650)] = 7  # in which everything is new
     minutes: Annotated[float, Field(gt=0, le=10_080)] = 240  # to answer; then nothing of it is sent
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from enum import Enum, StrEnum
 from typing import Annotated, Any
@@ -10,7 +11,6 @@ from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
-from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import apause_flow_run
 from prefect.input import RunInput
 from pydantic import Field, StringConstraints, ValidationError, create_model
@@ -22,6 +22,7 @@ from dealsync.report import Report
 from dealsync.settings import Settings
 from tasks.naming import name_meanwhile
 
+SPARE_S = 3600
 LOOK_EVERY_S = 3
 """How often a paused run looks whether it was answered."""
 
@@ -72,10 +73,12 @@ async def _wait(question: Question) -> Reply:
     form = form_of(question).with_initial_data(description=question.as_text())
     while (left := ends_at - time.monotonic()) > 0:
         try:
-            given: Any = await apause_flow_run(
-                wait_for_input=form, timeout=max(1, int(left)), poll_interval=LOOK_EVERY_S
-            )
-        except FlowPauseTimeout:
+            # Prefect's own time is longer: it marks a run as failed that was paused beyond it.
+            async with asyncio.timeout(left):
+                given: Any = await apause_flow_run(
+                    wait_for_input=form, timeout=int(left) + SPARE_S, poll_interval=LOOK_EVERY_S
+                )
+        except TimeoutError:
             break
         except ValidationError as error:
             get_run_logger().warning("the answer cannot be used (%d faults in it); asking again", error.error_count())

@@ -19,7 +19,7 @@ GROUPS = {
 }
 
 
-class Together(LoadScopeScheduling):  # type: ignore[misc] - it has no types
+class Together(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
     """Keeps groups together."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -83,6 +83,12 @@ class Approvals:
         with self._engine.connect() as db:
             return [_approval(row._asdict()) for row in db.execute(query)]
 
+    def at_work_since(self) -> datetime | None:
+        """Return when anything was carried out for the first time; None before that."""
+        first = select(LedgerEntry.closed_at).where(LedgerEntry.state == State.APPLIED.value)
+        with self._engine.connect() as db:
+            return db.scalar(first.order_by(LedgerEntry.closed_at).limit(1))
+
     def kinds_done(self) -> frozenset[Kind]:
         """Return the kinds of actions that were ever carried out."""
         query = select(LedgerEntry.kind).where(LedgerEntry.state == State.APPLIED.value).distinct()

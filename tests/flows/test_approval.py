@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -14,11 +15,15 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from dealsync.approving import weighed
 from dealsync.errors import NeedsApproval
 from dealsync.ledger.approvals import Approval
 from dealsync.local_prefect import LocalPrefect
+from dealsync.planning import make_plan
+from dealsync.poll import Reach, poll_kommo, poll_lemon_squeezy, side_by_side
+from dealsync.run import open_run
 from dealsync.settings import build_store, load_environment
-from tests.accounts import NEW, WON, Accounts, simulated
+from tests.accounts import ATTENTION, NEW, WON, Accounts, simulated
 from tests.cli.test_plans import dealsync
 from tests.flows.test_ui import BROWSER, DRIVER, PATIENCE_S, browser, seen
 from tests.webhooks import Hooks
@@ -167,3 +172,35 @@ def test_careful__a_webhook_does_what_can_be_taken_back_and_leaves_the_rest(acco
     assert accounts.lead(lead_id)["status_id"] == WON
     assert len(accounts.kommo()["leads"]) == 1
     assert any("left to the next run of reconcile" in remark for remark in done["remarks"])
+
+
+# --- what was never done before -----------------------------------------------------------------------------------
+
+
+def held_by(accounts: Accounts) -> tuple[list[str], tuple[str, ...]]:
+    """Return the kinds that a run of a deployment would hold back now, and why."""
+
+    async def story() -> tuple[list[str], tuple[str, ...]]:
+        async with open_run("plan") as run:
+            await side_by_side(poll_lemon_squeezy(run, Reach(deep=True)), poll_kommo(run, Reach(deep=True)))
+            verdict = weighed(run, await make_plan(run), None, can_ask=True)
+            return sorted({action.kind.value for action in verdict.held}), verdict.reasons
+
+    assert accounts
+    return asyncio.run(story())
+
+
+def test_first_time__is_asked_about_once_the_first_days_are_over(accounts: Accounts) -> None:
+    lead_id = sale(accounts, "ann")
+    assert held_by(accounts) == ([], ())  # nothing was ever done here
+    accounts.run()
+    (order,) = build_store(load_environment()).journal.links()["order_id"]
+    accounts.control(f"orders/{order}/refund")
+    assert held_by(accounts) == ([], ())
+    configure(accounts, first_days=0)
+    kinds, reasons = held_by(accounts)
+    assert ("attention" in kinds, reasons) == (True, ("it does for the first time: attention",))
+    configure(accounts, first_days=0, first_time=False)
+    assert held_by(accounts) == ([], ())
+    accounts.run(deep=True)
+    assert accounts.lead(lead_id)["status_id"] == ATTENTION

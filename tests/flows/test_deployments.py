@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import httpx
 import pytest
 import yaml
 from prefect import Flow
@@ -17,6 +18,7 @@ from dealsync.checks.examine import examine
 from dealsync.core.checkup import CATALOGUE, Status, Verdict
 from dealsync.issuing import SLICE
 from dealsync.local_prefect import ROOT, FlowRun, LocalPrefect
+from dealsync.settings import build_store, load_environment
 from tests.accounts import ATTENTION, INVOICE_SENT, WON, Accounts, simulated
 from tests.flows.test_alerts import Bell, ringing
 from tests.flows.test_hot_path import until
@@ -152,15 +154,21 @@ def test_story__one_refused_record_stops_no_other_and_the_run_is_red(served: Loc
     assert [len(accounts.texts(lead_id)[0]) for lead_id in (first, second)] == [1, 1]
 
 
-def test_story__a_plan_over_the_limit_is_red_and_sends_nothing(served: LocalPrefect, accounts: Accounts) -> None:
+def test_story__a_plan_over_the_limit_waits_for_a_person_and_sends_nothing(
+    served: LocalPrefect, accounts: Accounts
+) -> None:
     before = len(accounts.kommo()["leads"])
     accounts.control("orders", email="too.many@example.com", total=100)
-    run = served.run_deployment("reconcile", {"apply": True, "max_changes": 0})
-    assert run.state == "Failed"
-    assert "max_changes" in run.message
-    assert name_of(served, run) == "hourly: failed, the plan is too large"
+    run_id = served.start_deployment("reconcile", {"apply": True, "max_changes": 0})
+    served.wait_for(run_id, {"PAUSED"})
     assert len(accounts.kommo()["leads"]) == before
-    served.run_deployment("reconcile", {"apply": True})
+    answer = {"decision": "reject: none of it is done", "kinds": [], "name": "Ann Manager", "reason": "too many"}
+    resume = f"{served.ui_url}/api/flow_runs/{run_id}/resume"
+    httpx.post(resume, json={"run_input": answer}, timeout=30).raise_for_status()
+    assert served.wait_for(run_id).state == "Completed"
+    assert len(accounts.kommo()["leads"]) == before
+    (kept,) = build_store(load_environment()).approvals.listed()
+    assert (kept.answer, kept.answered_by, kept.words) == ("rejected", "Ann Manager", "too many")
 
 
 def test_story__many_deals_at_the_invoice_stage_get_a_link_each_and_the_run_shows_how_far_it_is(

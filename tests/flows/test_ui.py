@@ -84,7 +84,7 @@ def test_ui__shows_the_run_of_a_payment_what_it_did_and_how_dealsync_stands(
     accounts.control("orders", email="ann@example.com", total=88000)
     accounts.control("orders", email="self.serve@example.com", total=9900)
     night = served.run_deployment("deep-sweep", {"apply": True, "deep": True}, timeout_s=240)
-    assert night.state == "Completed"
+    assert night.state == "Completed", night.message
     opened(browser, served, "summary", "deals created", "payments that a person must place")
     opened(browser, served, "drift", "paid, but there is no deal", "under a day")
     opened(browser, served, "latency", "24 hours", "webhook")
