@@ -240,7 +240,9 @@ def figures(facts: Facts, month: Month) -> Figures:
     at = _placed_at(facts, month)
     events = [_placed(event, facts, at) for event in everything if month.holds(event.at)]
     wins = [win for win in facts.wins if month.holds(win.at)]
-    seconds = _seconds(wins, [one for one in everything if facts.began_at and one.at >= facts.began_at])
+    # Lemon Squeezy tells times in whole seconds: what was paid in the first run's own second may have been seen.
+    began_at = facts.began_at.replace(microsecond=0) if facts.began_at else None
+    seconds = _seconds(wins, [one for one in everything if began_at and one.at >= began_at])
     standing = [one for one in facts.findings if _stands(one.first_seen_at, one.ended_at, month.until)]
     return Figures(
         month=month.name,
