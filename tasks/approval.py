@@ -22,9 +22,10 @@ from dealsync.report import Report
 from dealsync.settings import Settings
 from tasks.naming import name_meanwhile
 
-SPARE_S = 3600
 LOOK_EVERY_S = 3
 """How often a paused run looks whether it was answered."""
+SPARE_S = 3600
+"""How much longer Prefect lets a run be paused than people have to answer."""
 
 
 class Decision(StrEnum):

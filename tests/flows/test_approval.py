@@ -76,7 +76,7 @@ def test_approval__is_asked_for_and_given_refused_or_missed_in_the_ui(
     run_id = paused(prefect)
     assert f"leads/detail/{first}" in prefect.artifacts(run_id)["approval"]
     assert "example.com" not in json.dumps(prefect.artifacts(run_id))
-    (other,) = [prefect.wait_for(prefect.start_deployment("reconcile", OPTIONS))]
+    other = prefect.run_deployment("reconcile", OPTIONS)
     assert (other.state, other.message) == ("Completed", "Done: nothing to do, 3 waiting for approval")
     answer(
         browser, prefect, run_id, "approve only the kinds below", ["close", "fields"], "Ann Manager", "no note please"
@@ -96,11 +96,11 @@ def test_approval__is_asked_for_and_given_refused_or_missed_in_the_ui(
     assert prefect.wait_for(run_id).state == "Completed"
     assert accounts.lead(second)["status_id"] == NEW
     assert approvals()[0].answer == "rejected"
-    assert prefect.wait_for(prefect.start_deployment("reconcile", OPTIONS)).message == "Done: nothing to do"
+    assert prefect.run_deployment("reconcile", OPTIONS).message == "Done: nothing to do"
     assert len(dealsync("ledger", "retry", "--run", str(approvals()[0].applied_by_run))["keys"]) == 3
 
     configure(accounts, minutes=0.05)
-    missed = prefect.wait_for(prefect.start_deployment("reconcile", OPTIONS))
+    missed = prefect.run_deployment("reconcile", OPTIONS)
     assert (missed.state, "nobody answered in time" in missed.message) == ("Unanswered", True)
     assert (accounts.lead(second)["status_id"], approvals()[0].answer) == (NEW, "unanswered")
 
