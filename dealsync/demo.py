@@ -104,8 +104,9 @@ def run_demo(*, keep: bool = False, as_json: bool = False) -> None:
             _init(stage)
         stage.say("dealsync init found the names, made the LS fields and wrote dealsync.toml.")
         with _prefect(stage, watch) as (prefect, receiver):
-            runs = _main_job(stage, prefect, watch)
-            runs.append(_live_purchase(stage, prefect, receiver, watch))
+            with prefect.unscheduled():
+                runs = _main_job(stage, prefect, watch)
+                runs.append(_live_purchase(stage, prefect, receiver, watch))
             _tell_times(stage, watch)
             stage.say(
                 f"Prefect UI: {prefect.ui_url}" + ("" if keep else " (closed now; make demo KEEP=1 keeps it open)")

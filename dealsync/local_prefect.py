@@ -96,6 +96,20 @@ class LocalPrefect:
             found = RECEIVING.search(self._log("serve"))
             yield found.group(1) if found else ""
 
+    @contextmanager
+    def unscheduled(self) -> Iterator[None]:
+        """Let nothing start by the clock meanwhile: a scheduled run refuses the one that is triggered beside it."""
+        self._pause(paused=True)
+        try:
+            yield
+        finally:
+            self._pause(paused=False)
+
+    def _pause(self, *, paused: bool) -> None:
+        for entry in declared():
+            if (deployment := self.deployment(entry["name"])) is not None:
+                self._ask("PATCH", f"/deployments/{deployment['id']}", {"paused": paused})
+
     def run_deployment(self, name: str, parameters: Mapping[str, Any], *, timeout_s: float = 90) -> FlowRun:
         """Trigger a deployment as the UI does, wait for its end, and return it. Raises DemoError."""
         return self.wait_for(self.start_deployment(name, parameters), FINAL_STATES, timeout_s=timeout_s)
@@ -154,7 +168,8 @@ class LocalPrefect:
             reraise=True,
         )
         try:
-            return retrying(lambda: self._http.request(method, path, json=body).raise_for_status().json())
+            answer = retrying(lambda: self._http.request(method, path, json=body).raise_for_status())
+            return answer.json() if answer.content else None
         except httpx.HTTPError as error:
             raise DemoError(f"Prefect does not answer {method} {path}: {error}") from error
 

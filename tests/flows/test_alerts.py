@@ -197,7 +197,8 @@ def test_alert__of_what_is_out_of_step_is_told_of_no_longer_than_somebody_wants(
 
 def test_alert__of_a_receiver_that_hears_nothing_of_payments(accounts: Accounts, hooks: Hooks, bell: Bell) -> None:
     configure(accounts, section="receiver", url="https://deals.example")
-    looked()  # since now that is its address
+    looked()
+    later(hours=1)  # since an hour ago that is its address
     accounts.control("orders", email="before@example.com", total=4900, age_minutes=60 * 24)
     hooks.sent()
     accounts.run()

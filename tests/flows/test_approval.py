@@ -62,7 +62,7 @@ def approvals() -> list[Approval]:
 def served(tmp_path: Path, prefect: LocalPrefect) -> Iterator[tuple[Accounts, LocalPrefect]]:
     with pytest.MonkeyPatch.context() as patch, simulated(patch, tmp_path) as accounts:
         accounts.init()
-        with prefect.serving(accounts.simulator.environment(), folder=accounts.folder):
+        with prefect.serving(accounts.simulator.environment(), folder=accounts.folder), prefect.unscheduled():
             yield accounts, prefect
 
 

@@ -57,7 +57,8 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
 def served(shared_prefect: LocalPrefect, accounts: Accounts) -> Iterator[LocalPrefect]:
     with shared_prefect.serving(accounts.simulator.environment(), folder=accounts.folder) as receiver:
         Hooks(accounts).register(receiver)
-        yield shared_prefect
+        with shared_prefect.unscheduled():
+            yield shared_prefect
 
 
 def test_ui__shows_the_run_of_a_payment_what_it_did_and_how_dealsync_stands(
