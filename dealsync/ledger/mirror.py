@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Literal
 
 import pandas as pd
-from sqlalchemy import Column, Connection, Engine, and_, bindparam, case, delete, func, select, update
+from sqlalchemy import Column, Connection, Engine, Table, and_, bindparam, case, delete, func, select, update
 from sqlalchemy.orm import DeclarativeBase
 
 from dealsync.core.mapping import FIELD_KEYS, OTHER_FIELD
@@ -24,6 +26,7 @@ from dealsync.core.tables import (
     ORDER_COLUMNS,
     SUBSCRIPTION_COLUMNS,
 )
+from dealsync.ledger.comparing import compared
 from dealsync.ledger.frames import stored
 from dealsync.ledger.past import keep_replaced
 from dealsync.ledger.seen import Own, keep_sightings, sightings_of, stored_values
@@ -36,7 +39,7 @@ from dealsync.ledger.tables import (
     OrderRow,
     SubscriptionRow,
 )
-from dealsync.ledger.upsert import chunks, insert, table_of
+from dealsync.ledger.upsert import chunks, insert_of, table_of
 
 Row = dict[str, Any]
 PAST = ("entered_at", "entered_by")
@@ -53,6 +56,14 @@ LONG_ENOUGH = timedelta(days=1)
 
 
 NOBODY = SeenBy()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of rows that were just read, by key."""
+
+    as_read: frozenset[Any]  # stored as they were read, now or before; of the others something newer is
+    new: frozenset[Any]  # nothing was stored of them
 
 
 def nothing_own(_key: Any) -> Mapping[str, str]:
@@ -89,25 +100,26 @@ class Mirror:
     def keep_deals(self, deals: Sequence[Deal]) -> None:
         """Store deals as seen now, with their contacts. What a deal says to be `written` counts as our own doing."""
         written = {d.lead_id: d.written for d in deals}
+        columns = ("contact_id", "place")
         with self._engine.begin() as db:
-            known = _known(db, written)
-            fresh = self._keep(db, DealRow, map(_deal_row, deals), own=lambda lead_id: written[lead_id])
-            contacts = {d.lead_id: list(dict.fromkeys(d.contact_ids)) for d in deals if d.lead_id in fresh}
-            keep_sightings(db, self._by, _other_contacts(db, contacts, known))
-            links = [(lead_id, c, place) for lead_id, ids in contacts.items() for place, c in enumerate(ids)]
-            _replace(db, LeadContactRow, "lead_id", fresh, [*LEAD_CONTACT_COLUMNS, "place"], links)
+            kept = self._keep(db, DealRow, map(_deal_row, deals), own=lambda lead_id: written[lead_id])
+            now = {
+                d.lead_id: [(c, place) for place, c in enumerate(dict.fromkeys(d.contact_ids))]
+                for d in deals
+                if d.lead_id in kept.as_read
+            }
+            before = _belongings(db, LeadContactRow, "lead_id", now, columns)
+            keep_sightings(db, self._by, _other_contacts(before, now, kept.new))
+            _replace(db, LeadContactRow, "lead_id", columns, before, now)
 
     def keep_contacts(self, contacts: Sequence[Contact]) -> None:
         """Store contacts as seen now, with their e-mails."""
+        columns = ("email", "typed", "place")
         with self._engine.begin() as db:
-            fresh = self._keep(db, ContactRow, map(_contact_row, contacts))
-            emails = [
-                (c.contact_id, email[:320], typed[:320], place)
-                for c in contacts
-                if c.contact_id in fresh
-                for place, (email, typed) in enumerate(zip(c.emails, c.typed or ("",) * len(c.emails), strict=True))
-            ]
-            _replace(db, ContactEmailRow, "contact_id", fresh, [*CONTACT_EMAIL_COLUMNS, "typed", "place"], emails)
+            kept = self._keep(db, ContactRow, map(_contact_row, contacts))
+            now = {c.contact_id: _emails(c) for c in contacts if c.contact_id in kept.as_read}
+            before = _belongings(db, ContactEmailRow, "contact_id", now, columns)
+            _replace(db, ContactEmailRow, "contact_id", columns, before, now)
 
     def mark_deals_deleted(self, lead_ids: Iterable[int]) -> None:
         """Remember that these deals are gone. They stay in the mirror: links may name them."""
@@ -289,47 +301,67 @@ class Mirror:
 
     def _keep(
         self, db: Connection, model: type[DeclarativeBase], rows: Iterable[Row], *, own: Own = nothing_own
-    ) -> frozenset[Any]:
-        """Insert or update rows unless the stored one is newer; return the keys of those that were taken."""
+    ) -> Kept:
+        """Insert or update the rows that differ from what is stored, unless the stored one is newer."""
         table = table_of(model)
         (key,) = table.primary_key.columns
         unique = {row[key.name]: row for row in rows}
-        watched = table.name in WATCHED
-        taken: set[Any] = set()
-        for chunk in chunks(unique.values()):
-            before = stored_values(db, table, [row[key.name] for row in chunk]) if watched else {}
-            keep_replaced(db, model, chunk)
-            statement = insert(db, table).values(chunk)
-            statement = statement.on_conflict_do_update(
-                index_elements=[key],
-                set_={c.name: _fresh(c, statement) for c in table.columns if c is not key and c.name != "written"},
-                where=statement.excluded.updated_at >= table.c.updated_at,
-            )
-            fresh = set(db.scalars(statement.returning(key)))
-            if watched:
-                new = (row for row in chunk if row[key.name] in fresh)
-                keep_sightings(db, self._by, sightings_of(table, before, new, own))
-            taken |= fresh
-        return frozenset(taken)
+        as_read, new = set[Any](), set[Any]()
+        for ids in chunks(unique):
+            stored = compared(db, table, {i: unique[i] for i in ids})
+            as_read |= stored.same
+            new |= {i for i in ids if i not in stored.same and i not in stored.before}
+            if not (differing := [unique[i] for i in ids if i not in stored.same]):
+                continue
+            keep_replaced(db, model, differing, stored.before)
+            taken = set(db.scalars(_upsert(db.dialect.name, table), differing))
+            if table.name in WATCHED:
+                told = (row for row in differing if row[key.name] in taken)
+                keep_sightings(db, self._by, sightings_of(table, stored.before, told, own))
+            as_read |= taken
+        return Kept(frozenset(as_read), frozenset(new))
 
 
-def _known(db: Connection, lead_ids: Iterable[int]) -> set[int]:
-    column = DealRow.lead_id
-    return {i for part in chunks(lead_ids) for i in db.scalars(select(column).where(column.in_(part)))}
+@cache
+def _upsert(dialect: str, table: Table) -> Any:
+    """One statement for many rows: it is made and compiled once, whatever they hold."""
+    (key,) = table.primary_key.columns
+    statement = insert_of(dialect, table)
+    return statement.on_conflict_do_update(
+        index_elements=[key],
+        set_={c.name: _fresh(c, statement) for c in table.columns if c is not key and c.name != "written"},
+        where=statement.excluded.updated_at >= table.c.updated_at,
+    ).returning(key)
 
 
-def _other_contacts(db: Connection, contacts: Mapping[int, list[int]], known: AbstractSet[int]) -> list[Sighting]:
+def _belongings(
+    db: Connection, model: type[DeclarativeBase], owner: str, owners: Iterable[int], columns: Sequence[str]
+) -> dict[int, list[tuple[Any, ...]]]:
+    """What belongs to these owners, by owner, in the order of its places."""
+    table = table_of(model)
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    query = select(table.c[owner], *(table.c[name] for name in columns)).order_by(table.c[owner], table.c.place)
+    for ids in chunks(owners):
+        for row in db.execute(query.where(table.c[owner].in_(ids))):
+            found.setdefault(row[0], []).append(tuple(row[1:]))
+    return found
+
+
+def _other_contacts(
+    before: Mapping[int, Sequence[tuple[Any, ...]]],
+    now: Mapping[int, Sequence[tuple[Any, ...]]],
+    new: AbstractSet[int],
+) -> list[Sighting]:
     """Which deals that were known before have other contacts now."""
-    before: dict[int, list[int]] = {}
-    columns = (LeadContactRow.lead_id, LeadContactRow.contact_id)
-    for ids in chunks(contacts.keys() & known):
-        rows = select(*columns).where(LeadContactRow.lead_id.in_(ids)).order_by(LeadContactRow.place)
-        for row in db.execute(rows):
-            before.setdefault(row.lead_id, []).append(row.contact_id)
+    ids = {i: ([c for c, _ in before.get(i, ())], [c for c, _ in rows]) for i, rows in now.items() if i not in new}
+    return [Sighting(f"lead:{i}", {CONTACTS: [was, are]}) for i, (was, are) in ids.items() if was != are]
+
+
+def _emails(contact: Contact) -> list[tuple[str, str, int]]:
+    typed = contact.typed or ("",) * len(contact.emails)
     return [
-        Sighting(f"lead:{lead_id}", {CONTACTS: [before.get(lead_id, []), now]})
-        for lead_id, now in contacts.items()
-        if lead_id in known and now != before.get(lead_id, [])
+        (email[:320], as_typed[:320], place)
+        for place, (email, as_typed) in enumerate(zip(contact.emails, typed, strict=True))
     ]
 
 
@@ -363,16 +395,18 @@ def _replace(
     db: Connection,
     model: type[DeclarativeBase],
     owner: str,
-    owners: Iterable[int],
     columns: Sequence[str],
-    rows: Sequence[tuple[Any, ...]],
+    before: Mapping[int, Sequence[tuple[Any, ...]]],
+    now: Mapping[int, Sequence[tuple[Any, ...]]],
 ) -> None:
-    """Make `rows` the only ones of their owners."""
+    """Make what belongs to owners `now` all that does, where it was something else `before`."""
     table = table_of(model)
-    for ids in chunks(owners):
+    others = {i: rows for i, rows in now.items() if sorted(rows) != sorted(before.get(i, ()))}
+    for ids in chunks(others.keys() & before.keys()):
         db.execute(delete(model).where(table.c[owner].in_(ids)))
-    for chunk in chunks(rows):
-        db.execute(insert(db, table), [dict(zip(columns, row, strict=True)) for row in chunk])
+    names = (owner, *columns)
+    if rows := [dict(zip(names, (i, *row), strict=True)) for i, belongings in others.items() for row in belongings]:
+        db.execute(table.insert(), rows)
 
 
 def _order_row(order: Order) -> Row:
