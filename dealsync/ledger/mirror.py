@@ -59,6 +59,16 @@ NOBODY = SeenBy()
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """A change of a deal that Kommo has accepted, and when it says that the deal was changed."""
+
+    lead_id: int
+    change: DealChange
+    updated_at: datetime
+    is_undo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """What became of rows that were just read, by key."""
 
@@ -152,46 +162,29 @@ class Mirror:
                 gone = (ContactRow.contact_id.in_(ids), ContactRow.updated_at < before)
                 db.execute(update(ContactRow).where(*gone).values(is_deleted=True))
 
-    def apply_change(self, lead_id: int, change: DealChange, updated_at: datetime, *, is_undo: bool = False) -> None:
+    def apply_changes(self, accepted: Sequence[Accepted]) -> None:
         """Write through what Kommo has just accepted, so that lagging reads cannot hide it from the next plan.
 
         What an undo wrote is a person's will: what dealsync had written stays known as such, and is not written again.
         """
-        values: Row = {"updated_at": updated_at}
-        values |= {f"ls_{key}": value or None for key, value in change.fields.items()}
-        if change.status_id is None:
-            # It was in its status when it was changed last, so since then at least: what we write does not renew that.
-            # Of a deal that was changed a moment ago that says little; its events are asked when it matters.
-            long_ago = DealRow.updated_at < updated_at - LONG_ENOUGH
-            values["entered_at"] = func.coalesce(DealRow.entered_at, case((long_ago, DealRow.updated_at)))
-        else:
-            values |= {"entered_at": None, "entered_by": None}
-            values |= {"status_id": change.status_id, "pipeline_id": change.pipeline_id}
-        if change.price is not None:
-            values["price"] = change.price
         table = table_of(DealRow)
+        changes = {one.lead_id: one.change for one in accepted}
         with self._engine.begin() as db:
-            before = stored_values(db, table, [lead_id])
-            db.execute(update(DealRow).where(DealRow.lead_id == lead_id).values(values))
-            rows = [{**old, **values, "lead_id": lead_id} for old in before.values()]
-            found = sightings_of(table, before, rows, lambda _lead_id: change.as_written())
-            keep_sightings(db, self._by, found)
-        if not is_undo:
-            self.remember([Seen(lead_id, change.as_written())])
+            for part in chunks(accepted):
+                before = stored_values(db, table, [one.lead_id for one in part])
+                rows = []
+                for one in part:
+                    values = _accepted_values(one)
+                    db.execute(update(table).where(table.c.lead_id == one.lead_id).values(values))
+                    if one.lead_id in before:
+                        rows.append({**before[one.lead_id], **values, "lead_id": one.lead_id})
+                keep_sightings(db, self._by, sightings_of(table, before, rows, lambda i: changes[i].as_written()))
+            _remember(db, [Seen(one.lead_id, one.change.as_written()) for one in accepted if not one.is_undo])
 
     def remember(self, seen: Iterable[Seen]) -> None:
         """Add to what dealsync knows to have written, or seen right, on deals."""
-        values: dict[int, dict[str, str]] = {}
-        for found in seen:
-            values.setdefault(found.lead_id, {}).update(found.values)
-        table = table_of(DealRow)
-        statement = update(table).where(table.c.lead_id == bindparam("deal")).values(written=bindparam("now"))
         with self._engine.begin() as db:
-            for ids in chunks(values):
-                before = db.execute(select(table.c.lead_id, table.c.written).where(table.c.lead_id.in_(ids))).all()
-                merged = [(row.lead_id, {**json.loads(row.written or "{}"), **values[row.lead_id]}) for row in before]
-                if merged:
-                    db.execute(statement, [{"deal": i, "now": json.dumps(v, sort_keys=True)} for i, v in merged])
+            _remember(db, seen)
 
     def remember_entries(self, entries: Mapping[int, tuple[datetime, int | None]]) -> None:
         """Keep since when deals are in their present status, and who moved them there."""
@@ -320,6 +313,40 @@ class Mirror:
                 keep_sightings(db, self._by, sightings_of(table, stored.before, told, own))
             as_read |= taken
         return Kept(frozenset(as_read), frozenset(new))
+
+
+def _accepted_values(accepted: Accepted) -> Row:
+    """The columns that a change sets."""
+    change = accepted.change
+    values: Row = {"updated_at": accepted.updated_at}
+    values |= {f"ls_{key}": value or None for key, value in change.fields.items()}
+    if change.status_id is None:
+        # It was in its status when it was changed last, so since then at least: what we write does not renew that.
+        # Of a deal that was changed a moment ago that says little; its events are asked when it matters.
+        long_ago = DealRow.updated_at < accepted.updated_at - LONG_ENOUGH
+        values["entered_at"] = func.coalesce(DealRow.entered_at, case((long_ago, DealRow.updated_at)))
+    else:
+        values |= {"entered_at": None, "entered_by": None}
+        values |= {"status_id": change.status_id, "pipeline_id": change.pipeline_id}
+    if change.price is not None:
+        values["price"] = change.price
+    return values
+
+
+def _remember(db: Connection, seen: Iterable[Seen]) -> None:
+    values: dict[int, dict[str, str]] = {}
+    for found in seen:
+        values.setdefault(found.lead_id, {}).update(found.values)
+    table = table_of(DealRow)
+    statement = update(table).where(table.c.lead_id == bindparam("deal")).values(written=bindparam("now"))
+    for ids in chunks(values):
+        before = db.execute(select(table.c.lead_id, table.c.written).where(table.c.lead_id.in_(ids))).all()
+        merged = (
+            (row, json.dumps({**json.loads(row.written or "{}"), **values[row.lead_id]}, sort_keys=True))
+            for row in before
+        )
+        if fresh := [{"deal": row.lead_id, "now": text} for row, text in merged if text != row.written]:
+            db.execute(statement, fresh)
 
 
 @cache

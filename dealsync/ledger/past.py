@@ -16,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from dealsync.core.models import OrderStatus
 from dealsync.ledger.tables import DealRow, InvoiceRow, OrderRow, PastRow, SubscriptionRow
-from dealsync.ledger.upsert import chunks, insert, table_of
+from dealsync.ledger.upsert import insert, table_of
 
 Values = dict[str, Any]
 WATCHED: dict[type[DeclarativeBase], tuple[str, ...]] = {
@@ -60,10 +60,10 @@ class Past:
 
 def keep_past(db: Connection, formers: Iterable[Former]) -> None:
     """Write down what was; what is there of the same time stays."""
-    rows = ({"what": f.what, "name": f.name, "until": f.until, "values": _written(f.values)} for f in formers)
-    for chunk in chunks(rows):
-        statement = insert(db, table_of(PastRow)).values(chunk)
-        db.execute(statement.on_conflict_do_nothing(index_elements=["what", "name", "until"]))
+    rows = [{"what": f.what, "name": f.name, "until": f.until, "values": _written(f.values)} for f in formers]
+    if rows:
+        statement = insert(db, table_of(PastRow)).on_conflict_do_nothing(index_elements=["what", "name", "until"])
+        db.execute(statement, rows)
 
 
 def keep_replaced(
