@@ -7,7 +7,7 @@ pandas compares whole tables here; what to do about a row is decided in `rules.p
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +94,7 @@ def differing(rows: pd.DataFrame, ground: Ground, alarmed: Collection[str]) -> p
     owed |= _unsettled(~owed & fraud, "order", rows, "fraud", ground)
     owed |= _unsettled(~owed & failed, "order", rows, "note:failed", ground)
     unlike = ~owed & first & (paying | (rows["subscription_id"] != ""))
-    owed |= unlike & fields_differ(rows)
+    owed |= unlike & fields_differ(rows, wanted_columns(rows))
     return rows[owed]
 
 
@@ -152,11 +152,11 @@ def _first_orders(rows: pd.DataFrame) -> pd.Series:
     return rows["lead_id"].map(first)
 
 
-def fields_differ(rows: pd.DataFrame) -> pd.Series:
-    """Whether any LS field of a deal is not as its sale wants it."""
+def fields_differ(rows: pd.DataFrame, wanted: Iterable[tuple[str, pd.Series]]) -> pd.Series:
+    """Whether any LS field of a deal is not as its sale wants it (`sales.wanted_columns`)."""
     differs = pd.Series(data=False, index=rows.index)
-    for key, wanted in wanted_columns(rows):
-        differs |= wanted != rows[f"deal_ls_{key}"].fillna("")
+    for key, values in wanted:
+        differs |= values != rows[f"deal_ls_{key}"].fillna("")
     return differs
 
 
@@ -203,6 +203,8 @@ def _among(ids: pd.Series, kind: str, sources: Collection[str]) -> pd.Series:
 
 def _unsettled(asked: pd.Series, kind: str, rows: pd.DataFrame, effect: str | pd.Series, ground: Ground) -> pd.Series:
     """Whether an effect of an object is asked for, and not in the ledger for the deal to which it belongs now."""
+    if not asked.any():
+        return asked  # to look into a large ledger takes as long for no key as for all
     ids = rows[f"{kind}_id"][asked]
     keys = f"{kind}:" + ids + ":" + (effect if isinstance(effect, str) else effect[asked])
     unsettled = asked.copy()
