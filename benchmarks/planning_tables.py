@@ -174,8 +174,7 @@ def _ledger(
 def _times(number: np.ndarray[Any, Any]) -> pd.Series:
     """A time for each order, all different, over the year before last."""
     seconds = pd.to_timedelta((number * 7919) % 31_000_000, unit="s")
-    times: pd.Series[Any] = pd.Series(pd.Timestamp(NOW - timedelta(days=400 + 359)) + seconds).dt.as_unit("us")
-    return times
+    return pd.Series(pd.Timestamp(NOW - timedelta(days=400 + 359)) + seconds, dtype="datetime64[us, UTC]")
 
 
 def _same(text: str, like: pd.Series | pd.DataFrame) -> pd.Series:
