@@ -39,6 +39,7 @@ from dealsync.core.states import State
 from dealsync.core.undo import way_back
 from dealsync.doubts import is_of_an_order, look_up, new_deal_link
 from dealsync.errors import ApiError, Banned, Rejected, Unauthorized, Unreachable
+from dealsync.ledger.mirror import Accepted
 from dealsync.ledger.runs import utc_now
 from dealsync.mailing import send_letters
 from dealsync.run import Run
@@ -174,9 +175,9 @@ async def _change_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
 
     async def call(batch: Sequence[Parcel]) -> Results:
         times = await run.kommo.update_deals([p.body for p in batch])
-        for lead_id, at in times.items():
-            # Before the ledger says so: whoever is killed in between is looked up, and what it wrote is known.
-            run.mirror(How.WRITE).apply_change(lead_id, changes[lead_id], at, is_undo=lead_id in undone)
+        # Before the ledger says so: whoever is killed in between is looked up, and what it wrote is known.
+        accepted = [Accepted(lead_id, changes[lead_id], at, lead_id in undone) for lead_id, at in times.items()]
+        run.mirror(How.WRITE).apply_changes(accepted)
         return {str(lead_id): Result(State.APPLIED, lead_id, at) for lead_id, at in times.items()}
 
     return _outcomes(await _deliver(run, parcels, call, "deals"))

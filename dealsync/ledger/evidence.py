@@ -113,10 +113,10 @@ class Evidence:
         unique = {tuple(row[c.name] for c in key): row for row in rows}
         with self._engine.begin() as db:
             for chunk in chunks(unique.values()):
-                statement = insert(db, table).values(chunk)
+                statement = insert(db, table)
                 fresh = [c.name for c in table.columns if not c.primary_key and c.name not in once]
                 changed = {name: statement.excluded[name] for name in fresh}
-                db.execute(statement.on_conflict_do_update(index_elements=key, set_=changed))
+                db.execute(statement.on_conflict_do_update(index_elements=key, set_=changed), chunk)
 
 
 def _series(name: str, values: Sequence[Any]) -> pd.Series:

@@ -43,10 +43,10 @@ class Findings:
         rows = list({row["finding"]: row for row in _rows(plan, now)}.values())
         with self._engine.begin() as db:
             for chunk in chunks(rows):
-                statement = insert(db, table).values(chunk)
+                statement = insert(db, table)
                 fresh = {"last_seen_at": now, **{name: statement.excluded[name] for name in ("lead_id", "reason")}}
                 _reopen(db, {row["finding"]: row["since"] for row in chunk}, now)
-                db.execute(statement.on_conflict_do_update(index_elements=[table.c.finding], set_=fresh))
+                db.execute(statement.on_conflict_do_update(index_elements=[table.c.finding], set_=fresh), chunk)
             if whole:
                 unseen = (table.c.last_seen_at < now, table.c.ended_at.is_(None))
                 db.execute(update(table).where(*unseen).values(ended_at=now))

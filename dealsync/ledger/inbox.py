@@ -77,9 +77,8 @@ class Inbox:
         fresh: set[str] = set()
         with self._engine.begin() as db:
             for part in chunks({a.event.event_id: _row(a) for a in reversed(arrivals)}.values()):
-                statement = insert(db, EventRow).values(part)
-                statement = statement.on_conflict_do_nothing(index_elements=[EventRow.event_id])
-                fresh.update(db.scalars(statement.returning(EventRow.event_id)))
+                statement = insert(db, table_of(EventRow)).on_conflict_do_nothing(index_elements=[EventRow.event_id])
+                fresh.update(db.scalars(statement.returning(EventRow.event_id), part))
         told = []
         for arrival in arrivals:
             told.append(arrival.event.event_id in fresh)

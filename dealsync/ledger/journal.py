@@ -230,14 +230,16 @@ def _closing(outcome: Outcome) -> dict[str, Any]:
 
 
 def _claim(db: Connection, actions: Sequence[Action], run_id: str, now: datetime) -> frozenset[str]:
+    table = table_of(LedgerEntry)
+    statement = insert(db, table)
+    fresh = {c: statement.excluded[c] for c in ("action", "run_id", "planned_at", "lead_id", "state", "alarm")}
+    # The states are spelt out, because a list cannot be in a statement for many rows.
+    statement = statement.on_conflict_do_update(
+        index_elements=[table.c.idempotency_key], set_=fresh, where=or_(*(table.c.state == s for s in sorted(AGAIN)))
+    ).returning(table.c.idempotency_key)
     claimed: set[str] = set()
     for chunk in chunks(actions):
-        statement = insert(db, LedgerEntry).values([_entry(action, run_id, now) for action in chunk])
-        fresh = {c: statement.excluded[c] for c in ("action", "run_id", "planned_at", "lead_id", "state", "alarm")}
-        statement = statement.on_conflict_do_update(
-            index_elements=[LedgerEntry.idempotency_key], set_=fresh, where=LedgerEntry.state.in_(AGAIN)
-        )
-        taken = set(db.scalars(statement.returning(LedgerEntry.idempotency_key)))
+        taken = set(db.scalars(statement, [_entry(action, run_id, now) for action in chunk]))
         keep_claims(db, [action for action in chunk if action.key in taken], run_id, now)
         claimed |= taken
     return frozenset(claimed)

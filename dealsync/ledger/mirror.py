@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Literal
 
 import pandas as pd
-from sqlalchemy import Column, Connection, Engine, and_, bindparam, case, delete, func, select, update
+from sqlalchemy import Column, Connection, Engine, Table, and_, bindparam, case, delete, func, select, update
 from sqlalchemy.orm import DeclarativeBase
 
 from dealsync.core.mapping import FIELD_KEYS, OTHER_FIELD
@@ -24,6 +26,7 @@ from dealsync.core.tables import (
     ORDER_COLUMNS,
     SUBSCRIPTION_COLUMNS,
 )
+from dealsync.ledger.comparing import compared
 from dealsync.ledger.frames import stored
 from dealsync.ledger.past import keep_replaced
 from dealsync.ledger.seen import Own, keep_sightings, sightings_of, stored_values
@@ -36,7 +39,7 @@ from dealsync.ledger.tables import (
     OrderRow,
     SubscriptionRow,
 )
-from dealsync.ledger.upsert import chunks, insert, table_of
+from dealsync.ledger.upsert import chunks, insert_of, table_of
 
 Row = dict[str, Any]
 PAST = ("entered_at", "entered_by")
@@ -53,6 +56,24 @@ LONG_ENOUGH = timedelta(days=1)
 
 
 NOBODY = SeenBy()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A change of a deal that Kommo has accepted, and when it says that the deal was changed."""
+
+    lead_id: int
+    change: DealChange
+    updated_at: datetime
+    is_undo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of rows that were just read, by key."""
+
+    as_read: frozenset[Any]  # stored as they were read, now or before; of the others something newer is
+    new: frozenset[Any]  # nothing was stored of them
 
 
 def nothing_own(_key: Any) -> Mapping[str, str]:
@@ -89,25 +110,26 @@ class Mirror:
     def keep_deals(self, deals: Sequence[Deal]) -> None:
         """Store deals as seen now, with their contacts. What a deal says to be `written` counts as our own doing."""
         written = {d.lead_id: d.written for d in deals}
+        columns = ("contact_id", "place")
         with self._engine.begin() as db:
-            known = _known(db, written)
-            fresh = self._keep(db, DealRow, map(_deal_row, deals), own=lambda lead_id: written[lead_id])
-            contacts = {d.lead_id: list(dict.fromkeys(d.contact_ids)) for d in deals if d.lead_id in fresh}
-            keep_sightings(db, self._by, _other_contacts(db, contacts, known))
-            links = [(lead_id, c, place) for lead_id, ids in contacts.items() for place, c in enumerate(ids)]
-            _replace(db, LeadContactRow, "lead_id", fresh, [*LEAD_CONTACT_COLUMNS, "place"], links)
+            kept = self._keep(db, DealRow, map(_deal_row, deals), own=lambda lead_id: written[lead_id])
+            now = {
+                d.lead_id: [(c, place) for place, c in enumerate(dict.fromkeys(d.contact_ids))]
+                for d in deals
+                if d.lead_id in kept.as_read
+            }
+            before = _belongings(db, LeadContactRow, "lead_id", now, columns)
+            keep_sightings(db, self._by, _other_contacts(before, now, kept.new))
+            _replace(db, LeadContactRow, "lead_id", columns, before, now)
 
     def keep_contacts(self, contacts: Sequence[Contact]) -> None:
         """Store contacts as seen now, with their e-mails."""
+        columns = ("email", "typed", "place")
         with self._engine.begin() as db:
-            fresh = self._keep(db, ContactRow, map(_contact_row, contacts))
-            emails = [
-                (c.contact_id, email[:320], typed[:320], place)
-                for c in contacts
-                if c.contact_id in fresh
-                for place, (email, typed) in enumerate(zip(c.emails, c.typed or ("",) * len(c.emails), strict=True))
-            ]
-            _replace(db, ContactEmailRow, "contact_id", fresh, [*CONTACT_EMAIL_COLUMNS, "typed", "place"], emails)
+            kept = self._keep(db, ContactRow, map(_contact_row, contacts))
+            now = {c.contact_id: _emails(c) for c in contacts if c.contact_id in kept.as_read}
+            before = _belongings(db, ContactEmailRow, "contact_id", now, columns)
+            _replace(db, ContactEmailRow, "contact_id", columns, before, now)
 
     def mark_deals_deleted(self, lead_ids: Iterable[int]) -> None:
         """Remember that these deals are gone. They stay in the mirror: links may name them."""
@@ -140,46 +162,29 @@ class Mirror:
                 gone = (ContactRow.contact_id.in_(ids), ContactRow.updated_at < before)
                 db.execute(update(ContactRow).where(*gone).values(is_deleted=True))
 
-    def apply_change(self, lead_id: int, change: DealChange, updated_at: datetime, *, is_undo: bool = False) -> None:
+    def apply_changes(self, accepted: Sequence[Accepted]) -> None:
         """Write through what Kommo has just accepted, so that lagging reads cannot hide it from the next plan.
 
         What an undo wrote is a person's will: what dealsync had written stays known as such, and is not written again.
         """
-        values: Row = {"updated_at": updated_at}
-        values |= {f"ls_{key}": value or None for key, value in change.fields.items()}
-        if change.status_id is None:
-            # It was in its status when it was changed last, so since then at least: what we write does not renew that.
-            # Of a deal that was changed a moment ago that says little; its events are asked when it matters.
-            long_ago = DealRow.updated_at < updated_at - LONG_ENOUGH
-            values["entered_at"] = func.coalesce(DealRow.entered_at, case((long_ago, DealRow.updated_at)))
-        else:
-            values |= {"entered_at": None, "entered_by": None}
-            values |= {"status_id": change.status_id, "pipeline_id": change.pipeline_id}
-        if change.price is not None:
-            values["price"] = change.price
         table = table_of(DealRow)
+        changes = {one.lead_id: one.change for one in accepted}
         with self._engine.begin() as db:
-            before = stored_values(db, table, [lead_id])
-            db.execute(update(DealRow).where(DealRow.lead_id == lead_id).values(values))
-            rows = [{**old, **values, "lead_id": lead_id} for old in before.values()]
-            found = sightings_of(table, before, rows, lambda _lead_id: change.as_written())
-            keep_sightings(db, self._by, found)
-        if not is_undo:
-            self.remember([Seen(lead_id, change.as_written())])
+            for part in chunks(accepted):
+                before = stored_values(db, table, [one.lead_id for one in part])
+                rows = []
+                for one in part:
+                    values = _accepted_values(one)
+                    db.execute(update(table).where(table.c.lead_id == one.lead_id).values(values))
+                    if one.lead_id in before:
+                        rows.append({**before[one.lead_id], **values, "lead_id": one.lead_id})
+                keep_sightings(db, self._by, sightings_of(table, before, rows, lambda i: changes[i].as_written()))
+            _remember(db, [Seen(one.lead_id, one.change.as_written()) for one in accepted if not one.is_undo])
 
     def remember(self, seen: Iterable[Seen]) -> None:
         """Add to what dealsync knows to have written, or seen right, on deals."""
-        values: dict[int, dict[str, str]] = {}
-        for found in seen:
-            values.setdefault(found.lead_id, {}).update(found.values)
-        table = table_of(DealRow)
-        statement = update(table).where(table.c.lead_id == bindparam("deal")).values(written=bindparam("now"))
         with self._engine.begin() as db:
-            for ids in chunks(values):
-                before = db.execute(select(table.c.lead_id, table.c.written).where(table.c.lead_id.in_(ids))).all()
-                merged = [(row.lead_id, {**json.loads(row.written or "{}"), **values[row.lead_id]}) for row in before]
-                if merged:
-                    db.execute(statement, [{"deal": i, "now": json.dumps(v, sort_keys=True)} for i, v in merged])
+            _remember(db, seen)
 
     def remember_entries(self, entries: Mapping[int, tuple[datetime, int | None]]) -> None:
         """Keep since when deals are in their present status, and who moved them there."""
@@ -289,47 +294,101 @@ class Mirror:
 
     def _keep(
         self, db: Connection, model: type[DeclarativeBase], rows: Iterable[Row], *, own: Own = nothing_own
-    ) -> frozenset[Any]:
-        """Insert or update rows unless the stored one is newer; return the keys of those that were taken."""
+    ) -> Kept:
+        """Insert or update the rows that differ from what is stored, unless the stored one is newer."""
         table = table_of(model)
         (key,) = table.primary_key.columns
         unique = {row[key.name]: row for row in rows}
-        watched = table.name in WATCHED
-        taken: set[Any] = set()
-        for chunk in chunks(unique.values()):
-            before = stored_values(db, table, [row[key.name] for row in chunk]) if watched else {}
-            keep_replaced(db, model, chunk)
-            statement = insert(db, table).values(chunk)
-            statement = statement.on_conflict_do_update(
-                index_elements=[key],
-                set_={c.name: _fresh(c, statement) for c in table.columns if c is not key and c.name != "written"},
-                where=statement.excluded.updated_at >= table.c.updated_at,
-            )
-            fresh = set(db.scalars(statement.returning(key)))
-            if watched:
-                new = (row for row in chunk if row[key.name] in fresh)
-                keep_sightings(db, self._by, sightings_of(table, before, new, own))
-            taken |= fresh
-        return frozenset(taken)
+        as_read, new = set[Any](), set[Any]()
+        for ids in chunks(unique):
+            stored = compared(db, table, {i: unique[i] for i in ids})
+            as_read |= stored.same
+            new |= {i for i in ids if i not in stored.same and i not in stored.before}
+            if not (differing := [unique[i] for i in ids if i not in stored.same]):
+                continue
+            keep_replaced(db, model, differing, stored.before)
+            taken = set(db.scalars(_upsert(db.dialect.name, table), differing))
+            if table.name in WATCHED:
+                told = (row for row in differing if row[key.name] in taken)
+                keep_sightings(db, self._by, sightings_of(table, stored.before, told, own))
+            as_read |= taken
+        return Kept(frozenset(as_read), frozenset(new))
 
 
-def _known(db: Connection, lead_ids: Iterable[int]) -> set[int]:
-    column = DealRow.lead_id
-    return {i for part in chunks(lead_ids) for i in db.scalars(select(column).where(column.in_(part)))}
+def _accepted_values(accepted: Accepted) -> Row:
+    """The columns that a change sets."""
+    change = accepted.change
+    values: Row = {"updated_at": accepted.updated_at}
+    values |= {f"ls_{key}": value or None for key, value in change.fields.items()}
+    if change.status_id is None:
+        # It was in its status when it was changed last, so since then at least: what we write does not renew that.
+        # Of a deal that was changed a moment ago that says little; its events are asked when it matters.
+        long_ago = DealRow.updated_at < accepted.updated_at - LONG_ENOUGH
+        values["entered_at"] = func.coalesce(DealRow.entered_at, case((long_ago, DealRow.updated_at)))
+    else:
+        values |= {"entered_at": None, "entered_by": None}
+        values |= {"status_id": change.status_id, "pipeline_id": change.pipeline_id}
+    if change.price is not None:
+        values["price"] = change.price
+    return values
 
 
-def _other_contacts(db: Connection, contacts: Mapping[int, list[int]], known: AbstractSet[int]) -> list[Sighting]:
+def _remember(db: Connection, seen: Iterable[Seen]) -> None:
+    values: dict[int, dict[str, str]] = {}
+    for found in seen:
+        values.setdefault(found.lead_id, {}).update(found.values)
+    table = table_of(DealRow)
+    statement = update(table).where(table.c.lead_id == bindparam("deal")).values(written=bindparam("now"))
+    for ids in chunks(values):
+        before = db.execute(select(table.c.lead_id, table.c.written).where(table.c.lead_id.in_(ids))).all()
+        merged = (
+            (row, json.dumps({**json.loads(row.written or "{}"), **values[row.lead_id]}, sort_keys=True))
+            for row in before
+        )
+        if fresh := [{"deal": row.lead_id, "now": text} for row, text in merged if text != row.written]:
+            db.execute(statement, fresh)
+
+
+@cache
+def _upsert(dialect: str, table: Table) -> Any:
+    """One statement for many rows: it is made and compiled once, whatever they hold."""
+    (key,) = table.primary_key.columns
+    statement = insert_of(dialect, table)
+    return statement.on_conflict_do_update(
+        index_elements=[key],
+        set_={c.name: _fresh(c, statement) for c in table.columns if c is not key and c.name != "written"},
+        where=statement.excluded.updated_at >= table.c.updated_at,
+    ).returning(key)
+
+
+def _belongings(
+    db: Connection, model: type[DeclarativeBase], owner: str, owners: Iterable[int], columns: Sequence[str]
+) -> dict[int, list[tuple[Any, ...]]]:
+    """What belongs to these owners, by owner, in the order of its places."""
+    table = table_of(model)
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    query = select(table.c[owner], *(table.c[name] for name in columns)).order_by(table.c[owner], table.c.place)
+    for ids in chunks(owners):
+        for row in db.execute(query.where(table.c[owner].in_(ids))):
+            found.setdefault(row[0], []).append(tuple(row[1:]))
+    return found
+
+
+def _other_contacts(
+    before: Mapping[int, Sequence[tuple[Any, ...]]],
+    now: Mapping[int, Sequence[tuple[Any, ...]]],
+    new: AbstractSet[int],
+) -> list[Sighting]:
     """Which deals that were known before have other contacts now."""
-    before: dict[int, list[int]] = {}
-    columns = (LeadContactRow.lead_id, LeadContactRow.contact_id)
-    for ids in chunks(contacts.keys() & known):
-        rows = select(*columns).where(LeadContactRow.lead_id.in_(ids)).order_by(LeadContactRow.place)
-        for row in db.execute(rows):
-            before.setdefault(row.lead_id, []).append(row.contact_id)
+    ids = {i: ([c for c, _ in before.get(i, ())], [c for c, _ in rows]) for i, rows in now.items() if i not in new}
+    return [Sighting(f"lead:{i}", {CONTACTS: [was, are]}) for i, (was, are) in ids.items() if was != are]
+
+
+def _emails(contact: Contact) -> list[tuple[str, str, int]]:
+    typed = contact.typed or ("",) * len(contact.emails)
     return [
-        Sighting(f"lead:{lead_id}", {CONTACTS: [before.get(lead_id, []), now]})
-        for lead_id, now in contacts.items()
-        if lead_id in known and now != before.get(lead_id, [])
+        (email[:320], as_typed[:320], place)
+        for place, (email, as_typed) in enumerate(zip(contact.emails, typed, strict=True))
     ]
 
 
@@ -363,16 +422,18 @@ def _replace(
     db: Connection,
     model: type[DeclarativeBase],
     owner: str,
-    owners: Iterable[int],
     columns: Sequence[str],
-    rows: Sequence[tuple[Any, ...]],
+    before: Mapping[int, Sequence[tuple[Any, ...]]],
+    now: Mapping[int, Sequence[tuple[Any, ...]]],
 ) -> None:
-    """Make `rows` the only ones of their owners."""
+    """Make what belongs to owners `now` all that does, where it was something else `before`."""
     table = table_of(model)
-    for ids in chunks(owners):
+    others = {i: rows for i, rows in now.items() if sorted(rows) != sorted(before.get(i, ()))}
+    for ids in chunks(others.keys() & before.keys()):
         db.execute(delete(model).where(table.c[owner].in_(ids)))
-    for chunk in chunks(rows):
-        db.execute(insert(db, table), [dict(zip(columns, row, strict=True)) for row in chunk])
+    names = (owner, *columns)
+    if rows := [dict(zip(names, (i, *row), strict=True)) for i, belongings in others.items() for row in belongings]:
+        db.execute(table.insert(), rows)
 
 
 def _order_row(order: Order) -> Row:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from dealsync.core.models import OrderStatus
 from dealsync.ledger.tables import DealRow, InvoiceRow, OrderRow, PastRow, SubscriptionRow
-from dealsync.ledger.upsert import chunks, insert, table_of
+from dealsync.ledger.upsert import insert, table_of
 
 Values = dict[str, Any]
 WATCHED: dict[type[DeclarativeBase], tuple[str, ...]] = {
@@ -60,23 +60,20 @@ class Past:
 
 def keep_past(db: Connection, formers: Iterable[Former]) -> None:
     """Write down what was; what is there of the same time stays."""
-    rows = ({"what": f.what, "name": f.name, "until": f.until, "values": _written(f.values)} for f in formers)
-    for chunk in chunks(rows):
-        statement = insert(db, table_of(PastRow)).values(chunk)
-        db.execute(statement.on_conflict_do_nothing(index_elements=["what", "name", "until"]))
+    rows = [{"what": f.what, "name": f.name, "until": f.until, "values": _written(f.values)} for f in formers]
+    if rows:
+        statement = insert(db, table_of(PastRow)).on_conflict_do_nothing(index_elements=["what", "name", "until"])
+        db.execute(statement, rows)
 
 
-def keep_replaced(db: Connection, model: type[DeclarativeBase], rows: Sequence[Values]) -> None:
-    """Write down what these fresh rows are about to replace. What comes as refunded was paid before."""
+def keep_replaced(
+    db: Connection, model: type[DeclarativeBase], rows: Sequence[Values], stored: Mapping[Any, Mapping[str, Any]]
+) -> None:
+    """Write down what fresh rows are about to replace, `stored` by key. What comes as refunded was paid before."""
     if not (columns := WATCHED.get(model)):
         return
     table, now = table_of(model), datetime.now(UTC)
     key = next(iter(table.primary_key.columns))
-    wanted = [table.c[name] for name in (key.name, "updated_at", *columns)]
-    stored = {
-        row[0]: dict(row._mapping)
-        for row in db.execute(select(*wanted).where(key.in_([row[key.name] for row in rows])))
-    }
     formers = []
     for row in rows:
         old = stored.get(row[key.name]) or _before_refund(row)
@@ -96,7 +93,7 @@ def _before_refund(row: Values) -> Values | None:
     return {**row, status: "paid", "refunded_minor": 0, "refunded_at": None, "updated_at": unchanged}
 
 
-def _until(old: Values, new: Values, now: datetime) -> datetime:
+def _until(old: Mapping[str, Any], new: Values, now: datetime) -> datetime:
     """When the new values began: by their API, or now, if it does not tell."""
     refunded_at: datetime | None = new.get("refunded_at")
     if refunded_at is not None and refunded_at != old["refunded_at"]:

@@ -108,24 +108,31 @@ def keep_reviews(db: Connection, reviews: Sequence[Review], scope: Scope | None,
     )
     undecided = (ReviewRow.state != ReviewState.RESOLVED.value) | is_gone
     _keep_closed(db, [review.order_id for review in reviews], undecided, now)
-    for review in reviews:
-        row = {
-            "candidates": list(review.candidates),
-            "details": [asdict(candidate) for candidate in review.details],
-            "reason": review.reason,
-            "last_seen_at": now,
-        }
-        statement = insert(db, ReviewRow).values(
-            order_id=review.order_id, first_seen_at=now, state=ReviewState.OPEN.value, **row
-        )
-        opened = row | {"state": ReviewState.OPEN.value, "decision": None, "decided_by": None, "decided_at": None}
-        db.execute(statement.on_conflict_do_update(index_elements=[ReviewRow.order_id], set_=opened, where=undecided))
+    table = table_of(ReviewRow)
+    statement = insert(db, table)
+    opened: dict[str, Any] = {name: statement.excluded[name] for name in ("candidates", "details", "reason", "state")}
+    opened |= {"last_seen_at": now, "decision": None, "decided_by": None, "decided_at": None}
+    statement = statement.on_conflict_do_update(index_elements=[table.c.order_id], set_=opened, where=undecided)
+    for part in chunks({review.order_id: review for review in reviews}.values()):
+        db.execute(statement, [_row(review, now) for review in part])
     gone = _open_ids(db, scope) - {review.order_id for review in reviews}
     if scope is not None and scope.order_ids is not None:
         gone &= scope.order_ids
     for ids in chunks(sorted(gone)):
         settled = update(ReviewRow).where(ReviewRow.order_id.in_(ids)).where(ReviewRow.state == ReviewState.OPEN.value)
         db.execute(settled.values(state=ReviewState.SETTLED.value, last_seen_at=now))
+
+
+def _row(review: Review, now: datetime) -> dict[str, Any]:
+    return {
+        "order_id": review.order_id,
+        "candidates": list(review.candidates),
+        "details": [asdict(candidate) for candidate in review.details],
+        "reason": review.reason,
+        "state": ReviewState.OPEN.value,
+        "first_seen_at": now,
+        "last_seen_at": now,
+    }
 
 
 def _keep_closed(db: Connection, order_ids: Sequence[str], undecided: ColumnElement[bool], now: datetime) -> None:

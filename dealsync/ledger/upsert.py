@@ -17,7 +17,12 @@ Item = TypeVar("Item")
 
 def insert(db: Connection, table: Any) -> Any:
     """Return the INSERT of this database's dialect, which knows ON CONFLICT."""
-    return (postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert)(table)
+    return insert_of(db.dialect.name, table)
+
+
+def insert_of(dialect: str, table: Any) -> Any:
+    """Return the INSERT of a dialect."""
+    return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
 
 
 def chunks(items: Iterable[Item]) -> Iterable[list[Item]]:

@@ -20,7 +20,7 @@ from dealsync.ledger.entries import ChosenEntries, Entries
 from dealsync.ledger.findings import Findings
 from dealsync.ledger.history import History
 from dealsync.ledger.journal import Journal
-from dealsync.ledger.mirror import Mirror
+from dealsync.ledger.mirror import Accepted, Mirror
 from dealsync.ledger.runs import utc_now
 from dealsync.ledger.tables import PlacingRow, SightingRow, StepRow
 from tests.builders import NOW, WON, contact, deal, invoice, order, subscription
@@ -77,7 +77,7 @@ def test_sightings__our_own_write_is_told_from_a_persons_edit(engine: Engine) ->
     mirror = Mirror(engine)
     mirror.keep_deals([deal(31)])
     change = Change(pipeline_id=1, status_id=WON, fields={"order_id": "17"})
-    mirror.seen_by("run-1", How.WRITE).apply_change(31, change, LATER)
+    mirror.seen_by("run-1", How.WRITE).apply_changes([Accepted(31, change, LATER)])
     written = deal(31, status_id=WON, pipeline_id=1, fields={"order_id": "17"}, updated_at=LATER)
     mirror.keep_deals([written])
     mirror.keep_deals([replace(written, price=77, updated_at=LATER + timedelta(minutes=1))])

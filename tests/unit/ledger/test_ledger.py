@@ -24,7 +24,7 @@ from dealsync.ledger import runs as module
 from dealsync.ledger.database import open_database
 from dealsync.ledger.evidence import Evidence
 from dealsync.ledger.journal import Journal
-from dealsync.ledger.mirror import Mirror
+from dealsync.ledger.mirror import Accepted, Mirror
 from dealsync.ledger.reviews import Reviews
 from dealsync.ledger.runs import LEASE, Runs, Watermark, utc_now
 from dealsync.ledger.tables import Base
@@ -116,7 +116,7 @@ def test_mirror__an_absent_contact_is_no_buyers_any_more(engine: Engine) -> None
 def test_mirror__what_was_written_outlives_every_poll(engine: Engine) -> None:
     mirror = Mirror(engine)
     mirror.keep_deals([deal(31)])
-    mirror.apply_change(31, DealChange(pipeline_id=1, status_id=WON, fields={"order_id": "17"}), LATER)
+    mirror.apply_changes([Accepted(31, DealChange(pipeline_id=1, status_id=WON, fields={"order_id": "17"}), LATER)])
     mirror.remember([Seen(31, {"price": "490"}), Seen(99, {"price": "1"})])
     mirror.keep_deals([deal(31, price=600, updated_at=LATER)])
     row = mirror.deals().iloc[0]
