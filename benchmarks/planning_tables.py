@@ -183,4 +183,5 @@ def _same(text: str, like: pd.Series | pd.DataFrame) -> pd.Series:
 
 def _none(like: pd.Series | pd.DataFrame, dtype: Any) -> pd.Series:
     missing: Any = pd.NaT if str(dtype).startswith("datetime") else None
-    return pd.Series(missing, index=like.index, dtype=dtype)
+    column: pd.Series[Any] = pd.Series(missing, index=like.index, dtype=dtype)
+    return column

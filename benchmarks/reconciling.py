@@ -100,7 +100,10 @@ def _forced(played: Stage, written: Counter[str], *, window: timedelta) -> Force
     since = utc_now() - window
     deals = _rows(played, DealRow) - written[Kind.CREATE_DEAL]
     contacts = _rows(played, ContactRow) - written[Kind.CREATE_CONTACT]
-    young = (_rows(played, OrderRow, OrderRow.created_at >= since), _rows(played, InvoiceRow, InvoiceRow.created_at >= since))
+    young = (
+        _rows(played, OrderRow, OrderRow.created_at >= since),
+        _rows(played, InvoiceRow, InvoiceRow.created_at >= since),
+    )
     ls_rows = (*young, _rows(played, SubscriptionRow))
     return Forced(
         sum(math.ceil(rows / LS_PAGE) for rows in ls_rows),
@@ -109,7 +112,9 @@ def _forced(played: Stage, written: Counter[str], *, window: timedelta) -> Force
     )
 
 
-def _rows(played: Stage, model: type[OrderRow | InvoiceRow | SubscriptionRow | DealRow | ContactRow], *where: object) -> int:
+def _rows(
+    played: Stage, model: type[OrderRow | InvoiceRow | SubscriptionRow | DealRow | ContactRow], *where: object
+) -> int:
     engine = open_database(played.environment["DEALSYNC_DATABASE_URL"])
     with engine.connect() as db:
         count = db.execute(select(func.count()).select_from(model).where(*where)).scalar_one()  # type: ignore[arg-type]
