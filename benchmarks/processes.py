@@ -10,12 +10,15 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 PROC = Path("/proc")
+LOOK_EVERY_S = 0.05
 LAUNCHER = """
 import json, os, resource, sys, time
 began = time.perf_counter()
@@ -74,6 +77,36 @@ def descendants(pid: int) -> Iterator[int]:
         for child in map(int, children):
             yield child
             yield from descendants(child)
+
+
+def started(*words: str) -> int:
+    """Return the process with these words in its command line that this one started, or one that it started (Linux)."""
+    for pid in descendants(os.getpid()):
+        line = PROC.joinpath(str(pid), "cmdline").read_text(encoding="utf-8").replace("\0", " ")
+        if all(word in line for word in words):
+            return pid
+    raise RuntimeError(f"no process with {words} is running")
+
+
+@contextmanager
+def watched(pid: int) -> Iterator[dict[int, float]]:
+    """Yield the most memory of each process that a process starts meanwhile, as far as it was seen (Linux)."""
+    seen: dict[int, float] = {}
+    before, over = set(descendants(pid)), threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_EVERY_S):
+            for child in set(descendants(pid)) - before:
+                with suppress(FileNotFoundError, ProcessLookupError, KeyError):  # it has ended
+                    seen[child] = max(seen.get(child, 0.0), peak_mb(child))
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        looking.join()
 
 
 def _mb(maxrss: int) -> float:
