@@ -64,25 +64,25 @@ class Figure:
 
     def cells(self) -> tuple[str, ...]:
         """Return the row of the table, one text a head."""
-        peer = self.peer and (f"{self.peer}: {shown(self.peer_value, self.unit)}" if self.peer_value else self.peer)
+        peer = f"{self.peer}: {shown(self.peer_value)}" if self.peer_value is not None else self.peer
         return (
             self.what + (f" ({self.note})" if self.note else ""),
             shown(self.value, self.unit),
-            shown(self.bound, self.unit),
+            shown(self.bound),
             _ratio(self.ratio),
-            "" if self.goal is None else f"{'≥' if self.more_is_better else '≤'} {shown(self.goal, self.unit)}",
+            "" if self.goal is None else f"{'≥' if self.more_is_better else '≤'} {shown(self.goal)}",
             {True: "yes", False: "MISSED", None: ""}[self.met],
             peer,
             _ratio(self.ratio_to_peer),
         )
 
 
-def shown(value: float | None, unit: str) -> str:
+def shown(value: float | None, unit: str = "") -> str:
     """Return a value with its unit, with as many digits as one can rely on."""
     if value is None:
         return ""
     digits = 0 if value == int(value) or abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return f"{value:,.{digits}f}" + (unit if unit in ("x", "%") or unit.startswith("/") else f" {unit}")
+    return f"{value:,.{digits}f}" + (unit if not unit or unit in ("x", "%", "/s") else f" {unit}")
 
 
 def _ratio(ratio: float | None) -> str:
