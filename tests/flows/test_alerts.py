@@ -98,7 +98,7 @@ def _remembered_bans(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.usefixtures("_remembered_bans")
 def test_alert__of_a_ban_comes_once_and_its_end_once(accounts: Accounts, bell: Bell) -> None:
-    accounts.inject("GET", "/account", how="answer", status=403, html=True)
+    accounts.inject("GET", "/leads", how="answer", status=403, html=True)
     for _ in range(3):
         with pytest.raises(Banned):
             accounts.run()
@@ -315,7 +315,7 @@ def test_alert__whose_server_is_away_stops_no_run(
     accounts: Accounts, bell: Bell, caplog: pytest.LogCaptureFixture
 ) -> None:
     bell.status = 500
-    accounts.inject("GET", "/account", how="answer", status=403, html=True)
+    accounts.inject("GET", "/leads", how="answer", status=403, html=True)
     with pytest.raises(Banned):
         accounts.run()
     assert bell.heard == []

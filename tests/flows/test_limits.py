@@ -84,7 +84,7 @@ def test_four_processes__keep_to_one_limit(simulator: Simulator, database: str, 
 
 def test_ban__silences_every_process_until_a_person_lifts_it(simulator: Simulator) -> None:
     asyncio.run(set_up(load_environment(), Wishes()))
-    fault = {"api": "kommo", "path": "/api/v4/leads/pipelines", "status": 403, "html": True}
+    fault = {"api": "kommo", "path": "/api/v4/contacts", "status": 403, "html": True}
     httpx.post(f"{simulator.url}/control/faults", json={"inject": fault}).raise_for_status()
     with pytest.raises(Banned, match="dealsync unblock"):
         asyncio.run(reconcile(apply=True, reach=Reach(), max_changes=100, progress=lambda _text: None))
