@@ -11,10 +11,10 @@ TOGETHER := --numprocesses $(or $(JOBS),auto) --dist loadscope
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos check format lock record clean
+.PHONY: help setup demo test chaos check bench bench-quick peers format lock record clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(READY)  ## Create .venv with the locked packages
 
@@ -45,6 +45,25 @@ check: $(READY)  ## What CI runs: format, lint, types, contracts, tests
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q $(TOGETHER) $(ARGS)
 
+# The packages that dealsync is compared with have an environment of their own, and never meet its own packages.
+PEERS := .venv-peers
+PEERS_READY := $(PEERS)/.ready
+
+bench: $(READY) $(PEERS_READY)  ## Measure everything, print one table (about half an hour; ARGS="--markdown README.md")
+	@$(BIN)/python -m benchmarks --called "make bench" $(ARGS)
+
+bench-quick: $(READY) $(PEERS_READY)  ## The same without what is long (under three minutes)
+	@$(BIN)/python -m benchmarks --quick --called "make bench-quick" $(ARGS)
+
+peers: $(PEERS_READY)  ## Install what the benchmarks compare dealsync with into .venv-peers
+
+$(PEERS_READY): benchmarks/peers.lock
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@echo "Installing the packages to compare with into $(PEERS) (once) ..."
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps \
+		--require-hashes -r benchmarks/peers.lock
+	@touch $@
+
 format: $(READY)  ## Format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -53,11 +72,13 @@ record: $(READY)  ## Record the contract tests' cassettes again, against the sim
 	@rm -rf tests/cassettes
 	@$(BIN)/pytest -q tests/contract
 
-lock:  ## Resolve pyproject.toml into requirements.lock again
+lock:  ## Resolve pyproject.toml into requirements.lock again, and what the benchmarks compare with
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --group dev --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --quiet --output-file requirements.lock
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile benchmarks/peers.in --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --quiet --output-file benchmarks/peers.lock
 
 clean:  ## Remove .venv and caches
-	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,19 @@ from dealsync.ledger.database import open_database
 from dealsync.ledger.inbox import Inbox
 
 LATENCY_MS = 150
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A program that ran to its end."""
+
+    seconds: float
+    cpu_s: float
+    peak_mb: float
+    requests: Counter[str]  # that reached the APIs, by "API METHOD route"
+    most_in_a_second: int  # of those to Kommo
+    refused: int  # by HTTP 429
+    printed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +60,31 @@ class Stage:
         )
         return done.stdout
 
+    def measured(self, *command: str) -> Measured:
+        """Run a program to its end, and tell what it took and what it asked of both APIs meanwhile."""
+        httpx.post(f"{self.url}/control/requests/reset", timeout=60).raise_for_status()
+        began = time.perf_counter()
+        with (self.folder / "measured.txt").open("w+", encoding="utf-8") as printed:
+            process = subprocess.Popen(  # noqa: S603 - the same
+                command, env=os.environ | self.environment, cwd=self.folder, stdout=printed
+            )
+            _, status, used = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - began
+            process.returncode = os.waitstatus_to_exitcode(status)
+            printed.seek(0)
+            if process.returncode:
+                raise RuntimeError(f"{command[1:]} ended with {process.returncode}: {printed.read()[-2000:]}")
+            told = self.look("requests")
+            return Measured(
+                seconds,
+                used.ru_utime + used.ru_stime,
+                used.ru_maxrss / 1024,
+                Counter(told["counts"]),
+                told["kommo_max_per_second"],
+                sum(told["refused_429"].values()),
+                printed.read(),
+            )
+
     @property
     def inbox(self) -> Inbox:
         """What the receiver stored."""
@@ -70,12 +110,12 @@ def program(*arguments: str, environment: dict[str, str], folder: Path) -> Itera
 
 
 @contextmanager
-def stage(latency_ms: int = LATENCY_MS) -> Iterator[Stage]:
-    """Yield two empty accounts with dealsync set up on them, on SQLite."""
+def stage(latency_ms: int = LATENCY_MS, *, orders: int = 0) -> Iterator[Stage]:
+    """Yield two accounts, empty or with a seeded past, and dealsync set up on them, on SQLite."""
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
         folder = Path(name)
-        options = ("--port", "0", "--orders", "0", "--latency-ms", str(latency_ms), "--env-file", str(folder / ".env"))
-        with program("dealsync", "simulate", *options, environment={}, folder=folder) as url:
+        options = ("--port", "0", "--orders", str(orders), "--latency-ms", str(latency_ms), "--env-file")
+        with program("dealsync", "simulate", *options, str(folder / ".env"), environment={}, folder=folder) as url:
             lines = (folder / ".env").read_text(encoding="utf-8").splitlines()
             own = {
                 "DEALSYNC_DATABASE_URL": f"sqlite:///{folder / 'dealsync.db'}",

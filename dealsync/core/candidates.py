@@ -119,7 +119,8 @@ def deals_of(lead_ids: Iterable[int], deals: pd.DataFrame) -> dict[int, Deal]:
 
 def typed_id(texts: pd.Series) -> pd.Series:
     """Return ids that people typed, as they are compared: "# 17 " is "17"."""
-    return texts.fillna("").str.strip().str.removeprefix("#").str.strip()
+    plain = [text.strip().removeprefix("#").strip() for text in texts.fillna("").to_numpy()]
+    return pd.Series(plain, index=texts.index, dtype="str")
 
 
 def _by_field(unplaced: pd.DataFrame, tables: Tables, deals: pd.DataFrame) -> dict[str, list[int]]:

@@ -36,6 +36,8 @@ def against_links(orders: pd.DataFrame, links: pd.DataFrame, tables: Tables) -> 
 
     Columns of `Tables.hints`, and `linked`: the deal of the link.
     """
+    if tables.hints.empty:
+        return tables.hints.assign(linked=pd.Series(dtype="int64"))
     mine = links[(links["tier"] != Tier.PERSON) & links["order_id"].isin(orders["order_id"])]
     mine = mine[~mine["order_id"].isin(tables.decisions["order_id"])]
     about = hints_about(mine["order_id"], tables)
@@ -74,7 +76,7 @@ def contradicted(
 
 def _marked(order_ids: pd.Series, deals: pd.DataFrame) -> dict[str, set[int]]:
     """The deals whose LS field holds the id of one of these orders, by order id."""
-    filled = deals[deals["ls_order_id"].notna()] if len(order_ids) else deals.iloc[:0]
+    filled = deals[["lead_id", "ls_order_id"]].dropna() if len(order_ids) else deals.iloc[:0]
     ids = typed_id(filled["ls_order_id"])
     found: dict[str, set[int]] = {}
     for order_id, lead_id in zip(ids[mine := ids.isin(order_ids)], filled["lead_id"][mine], strict=True):

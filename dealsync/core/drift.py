@@ -44,13 +44,15 @@ def drifts(sales: pd.DataFrame, tables: Tables, matches: Matches, policy: Policy
 
 def never_paid(tables: Tables, policy: Policy) -> pd.DataFrame:
     """Return the deals won with an LS order id whose order brought no money, or does not exist."""
-    deals = tables.deals[~tables.deals["is_deleted"]]
-    marked = deals[(deals["status_id"] == WON_STATUS_ID) & (deals["ls_order_id"].fillna("") != "")]
+    deals = tables.deals
+    won = ~deals["is_deleted"] & (deals["status_id"] == WON_STATUS_ID)
     orders = _of_real_money(tables.orders, policy)
     brought = orders[money_came(orders) | orders["subscription_status"].isin(LIVING)]["order_id"]
     # What dealsync won without money, a trial or a free plan, it won by policy.
     ours = tables.ledger[tables.ledger["kind"].isin((Kind.CLOSE, Kind.CREATE_DEAL))]["lead_id"]
-    found = marked[~typed_id(marked["ls_order_id"]).isin(brought) & ~marked["lead_id"].isin(ours)]
+    odd = won & (deals["ls_order_id"].fillna("") != "") & ~deals["ls_order_id"].isin(brought)
+    marked = deals[odd & ~deals["lead_id"].isin(ours)]
+    found = marked[~typed_id(marked["ls_order_id"]).isin(brought)]
     return found.assign(since=found["closed_at"].fillna(found["updated_at"]))
 
 

@@ -25,7 +25,7 @@ from dealsync.core.models import LOST_STATUS_ID, WON_STATUS_ID, Link, Order, Ord
 from dealsync.core.payments import in_scope, money_came
 from dealsync.core.plan import Decision, Oddity, Question, Questions, Review
 from dealsync.core.policy import Policy
-from dealsync.core.rows import rows_of
+from dealsync.core.rows import rows_of, where
 from dealsync.core.sales import LIVING, TRIAL
 from dealsync.core.tables import LINK_COLUMNS, Tables, order_of
 from dealsync.core.tiers import Verdict
@@ -47,11 +47,11 @@ class Matches:
 def match(tables: Tables, policy: Policy, now: datetime) -> Matches:
     """Find the deal of every order in scope that brought money. Row order of the tables does not matter."""
     orders = in_scope(tables.orders, policy)
-    deals = tables.deals[~tables.deals["is_deleted"]]
+    deals = where(tables.deals, ~tables.deals["is_deleted"])
     # A link of the other mode, or of a store that is not watched any more, holds no deal.
-    links = tables.links[tables.links["order_id"].isin(orders["order_id"])]
-    stored = links[links["lead_id"].isin(deals["lead_id"])]
-    lost = links[~links["lead_id"].isin(deals["lead_id"])]
+    links = where(tables.links, tables.links["order_id"].isin(orders["order_id"]))
+    is_there = links["lead_id"].isin(deals["lead_id"])
+    stored, lost = where(links, is_there), links[~is_there]
     unplaced = orders[(money_came(orders) | _subscribed(orders)) & ~orders["order_id"].isin(stored["order_id"])]
     asked = in_question(unplaced, tables, deals, policy.pipeline_ids)
     against = against_links(orders, stored, tables)
@@ -67,7 +67,7 @@ def match(tables: Tables, policy: Policy, now: datetime) -> Matches:
         policy=policy,
         now=now,
         deals=deals_of(named, deals),
-        taken=_taken(kept, deals, orders),
+        taken=_taken(kept, deals, orders, named),
         payments=_rivals(orders, kept, deals, named),
     )
     waiting = sorted(map(order_of, rows_of(unplaced)), key=lambda o: (o.created_at, o.id))
@@ -178,8 +178,9 @@ def _with(links: pd.DataFrame, new: Sequence[Link]) -> pd.DataFrame:
     return pd.concat([kept, pd.DataFrame(rows, columns=LINK_COLUMNS)], ignore_index=True) if rows else kept
 
 
-def _taken(kept: pd.DataFrame, deals: pd.DataFrame, orders: pd.DataFrame) -> dict[int, str]:
+def _taken(kept: pd.DataFrame, deals: pd.DataFrame, orders: pd.DataFrame, wanted: AbstractSet[int]) -> dict[int, str]:
     """Which order holds which deal: by a link, else by the deal's own LS field, if that names an order at all."""
+    kept, deals = kept[kept["lead_id"].isin(wanted)], deals[deals["lead_id"].isin(wanted)]
     marked = deals[deals["ls_order_id"].notna()]
     marked = marked.assign(marked_by=typed_id(marked["ls_order_id"]))
     marked = marked[marked["marked_by"].isin(orders["order_id"])]
@@ -200,8 +201,8 @@ def _rivals(
 
 def _odd_fields(deals: pd.DataFrame, orders: pd.DataFrame, policy: Policy) -> list[Oddity]:
     """Open deals whose LS order id is that of no order: somebody mistyped it, or it is from elsewhere."""
-    marked = deals[deals["ls_order_id"].notna() & deals["pipeline_id"].isin(policy.pipeline_ids)]
-    marked = marked[~marked["status_id"].isin((WON_STATUS_ID, LOST_STATUS_ID))]
+    is_open = deals["pipeline_id"].isin(policy.pipeline_ids) & ~deals["status_id"].isin((WON_STATUS_ID, LOST_STATUS_ID))
+    marked = deals[is_open & deals["ls_order_id"].notna()]
     marked = marked[~typed_id(marked["ls_order_id"]).isin(orders["order_id"])].sort_values("lead_id")
     return [
         Oddity(f"lead:{lead_id}", f"its field LS order id holds {shown(text)}, which is the id of no order")

@@ -6,6 +6,7 @@ import pandas as pd
 
 from dealsync.core.models import Order, OrderStatus
 from dealsync.core.policy import Policy
+from dealsync.core.rows import where
 
 MONEY_CAME = (OrderStatus.PAID, OrderStatus.PARTIAL_REFUND, OrderStatus.REFUNDED, OrderStatus.FRAUDULENT)
 STILL_OURS = (OrderStatus.PAID, OrderStatus.PARTIAL_REFUND)
@@ -23,7 +24,7 @@ def still_ours(orders: pd.DataFrame) -> pd.Series:
 
 def in_scope(rows: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     """Return the rows of the configured stores and mode; the others never touch a deal."""
-    return rows[rows["store_id"].isin(policy.store_ids) & (rows["test_mode"] == policy.test_mode)]
+    return where(rows, rows["store_id"].isin(policy.store_ids) & (rows["test_mode"] == policy.test_mode))
 
 
 def same_purchase(order: Order, other: Order | None) -> bool:

@@ -35,7 +35,7 @@ from dealsync.core.plan import (
 from dealsync.core.policy import Policy
 from dealsync.core.rows import rows_of
 from dealsync.core.rules import decide
-from dealsync.core.sales import SALE_KEYS, counted
+from dealsync.core.sales import SALE_KEYS, counted, wanted_fields
 from dealsync.core.self_serve import self_serve
 from dealsync.core.tables import Tables, deal_of, invoice_of, order_of, subscription_of, time_of
 
@@ -94,7 +94,7 @@ def make_plan(
 
 
 def _ground(tables: Tables, policy: Policy, now: datetime, matches: Matches) -> Ground:
-    states = dict(zip(tables.ledger["idempotency_key"], tables.ledger["state"], strict=True))
+    states = dict(zip(tables.ledger["idempotency_key"].to_numpy(), tables.ledger["state"].to_numpy(), strict=True))
     episodes = {stem: e for stem, e in episodes_in(tables.ledger).items() if e.name not in CHECKOUT_ALARMS}
     undone = tables.ledger[(tables.ledger["kind"] == Kind.RESTORE) & tables.ledger["lead_id"].notna()]["lead_id"]
     return Ground(policy, now, states, episodes, frozenset(undone.astype(int)), _elsewhere(tables, matches))
@@ -105,10 +105,10 @@ def _elsewhere(tables: Tables, matches: Matches) -> frozenset[str]:
 
     Whatever hung on a deal that was merged is on the other one now. Alarms keep to themselves.
     """
-    rows = tables.ledger[(tables.ledger["alarm"].fillna("") == "") & tables.ledger["kind"].isin(ON_DEALS)]
-    rows = rows[rows["lead_id"].notna()].merge(
-        matches.links[["order_id", "lead_id"]], on="order_id", suffixes=("", "_now")
-    )
+    ledger = tables.ledger
+    on_deals = (ledger["alarm"].fillna("") == "") & ledger["kind"].isin(ON_DEALS) & ledger["lead_id"].notna()
+    rows = ledger[["idempotency_key", "kind", "order_id", "lead_id"]][on_deals]
+    rows = rows.merge(matches.links[["order_id", "lead_id"]], on="order_id", suffixes=("", "_now"))
     rows = rows[rows["lead_id"] != rows["lead_id_now"]]
     merged = tables.merges.dropna(subset="lead_id")["gone_id"]
     came_along = rows["lead_id"].isin(merged) & rows["kind"].isin(HANG_ON)
@@ -134,7 +134,8 @@ def _cases(rows: Stand, tables: Tables, ground: Ground) -> Iterator[Case]:
     if ground.policy.test_mode:
         return  # these deals are real, and what is known of payments is not
     paid = rows.sales[money_came(rows.sales)]["lead_id"]
-    waiting = stuck(tables.deals[~tables.deals["lead_id"].isin(paid)], ground.policy, ground.now)
+    waiting = stuck(tables.deals, ground.policy, ground.now)
+    waiting = waiting[~waiting["lead_id"].isin(paid)]
     for fact, found in ((Fact.NEVER_PAID, surely_never_paid(tables, ground.policy)), (Fact.STUCK, waiting)):
         for deal in map(deal_of, rows_of(found)):
             yield Case(ground, deal, "the deal as it stands in Kommo", lone_fact=fact)
@@ -145,7 +146,7 @@ def _sale_cases(sales: pd.DataFrame, tables: Tables, ground: Ground) -> Iterator
     deals = _by_id(tables.deals, "lead_id", sales["lead_id"], deal_of)
     older = through_older_links(sales, tables)
     columns = ["order_id", "lead_id", "evidence", "first_order_id", "changed_at"]
-    wanted = rows_of(sales[[f"wanted_{key}" for key in SALE_KEYS]])
+    wanted = rows_of(wanted_fields(sales)[list(SALE_KEYS)])
     for row, values in zip(rows_of(sales[columns]), wanted, strict=True):
         yield Case(
             ground,
@@ -168,7 +169,8 @@ def _later_cases(later: pd.DataFrame, rows: Stand, tables: Tables, ground: Groun
     subscriptions = _by_id(tables.subscriptions, "subscription_id", later["subscription_id"], subscription_of)
     paid = rows.renewals[rows.renewals["subscription_id"].isin(later["subscription_id"])]
     last_paid = paid.groupby("subscription_id")["created_at"].max()
-    firsts = dict(zip(rows.sales["order_id"], rows.sales["first_order_id"], strict=True))
+    sales = rows.sales[rows.sales["order_id"].isin(later["order_id"])]
+    firsts = dict(zip(sales["order_id"], sales["first_order_id"], strict=True))
     are_invoices = "invoice_id" in later
     if ground.policy.renewal_deals:
         people = tables.lead_contacts[tables.lead_contacts["lead_id"].isin(deals)].sort_values("contact_id")
@@ -228,7 +230,8 @@ def _looked_at(rows: Stand, tables: Tables, ground: Ground) -> dict[str, dict[st
     orders = in_scope(tables.orders, ground.policy)
     found |= {f"order:{i}": {} for i in orders[orders["order_id"].isin(ids["order"])]["order_id"]}
     alarmed = _alarmed(ground)
-    ongoing = rows.subscriptions[("subscription:" + rows.subscriptions["subscription_id"]).isin(alarmed)]
+    alarmed_ids = [source.removeprefix("subscription:") for source in alarmed if source.startswith("subscription:")]
+    ongoing = rows.subscriptions[rows.subscriptions["subscription_id"].isin(alarmed_ids)]
     for subscription in map(subscription_of, rows_of(ongoing)):
         found[f"subscription:{subscription.id}"] = texts.subscription_values(subscription)
     return found
@@ -247,8 +250,9 @@ def _moved_by_whom(refusals: Iterable[Refusal], tables: Tables) -> frozenset[int
 
 def _resumed(unfinished: Iterable[Action], planned: Iterable[Action], matches: Matches) -> list[Action]:
     """Notes, tasks and tags that an earlier run meant, did not send, and that nothing plans again."""
-    again = {action.key for action in planned}
-    lead_ids = dict(zip(matches.links["order_id"], matches.links["lead_id"], strict=True))
+    unfinished, again = list(unfinished), {action.key for action in planned}
+    links = matches.links[matches.links["order_id"].isin([action.order_id for action in unfinished])]
+    lead_ids = dict(zip(links["order_id"], links["lead_id"], strict=True))
     resumed = []
     for action in unfinished:
         # Only a deal that is there: an order whose deal was deleted has no link, and its notes wait for a new one.

@@ -7,14 +7,17 @@ invoices are renewals. Source: Lemon Squeezy reference, "Money rules for reconci
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from dealsync.core.mapping import FIELD_KEYS, plain_amount, plain_time, stable_link
+from dealsync.core.mapping import FIELD_KEYS, plain_amount, stable_link
 from dealsync.core.models import Money, OrderStatus
+from dealsync.core.rows import by_distinct
 from dealsync.core.tables import Tables
 from dealsync.core.texts import plan_name
 
@@ -127,44 +130,53 @@ def _with_sums(rows: pd.DataFrame, invoices: pd.DataFrame) -> pd.DataFrame:
 
 def wanted_fields(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the LS fields that the deals of sales should hold, a column a key; "" where there is nothing to say."""
+    return pd.DataFrame(dict(wanted_columns(rows)), index=rows.index)
+
+
+def wanted_columns(rows: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:
+    """Yield each key of `wanted_fields` with its column, one after the other: a million rows need not hold them all."""
     subscribed, paid = rows["subscription_id"] != "", rows["total_minor"] > 0
     trusted = rows["renews_at"] > rows["started_at"] + FIRST_MINUTE
-    wanted = {
-        "order_id": rows["order_id"],
-        "order_number": rows["number"].astype("str"),
-        "subscription_id": rows["subscription_id"],
-        "status": rows["order_status"].astype("str"),
-        "amount_paid": _amounts(rows["total_minor"], rows["currency"]).where(paid | ~subscribed, "0"),
-        "refunded": _amounts(rows["all_refunded_minor"], rows["currency"]).where(rows["all_refunded_minor"] > 0, ""),
-        "currency": rows["currency"],
-        "receipt_link": rows["receipt_url"].fillna("").map(stable_link),
-        "subscription_status": rows["subscription_status"],
-        "plan": _plans(rows["plan_product"], rows["plan_variant"]),
-        "seats": rows["seats"].astype("str").where(rows["seats"].fillna(0) > 0, ""),
-        "renews_at": times_text(rows["renews_at"].where(trusted)),
-        "ends_at": times_text(rows["ends_at"]),
-        "lifetime_revenue": _amounts(rows["lifetime_minor"], rows["currency"]),
-        "customer_portal": rows["portal_url"].fillna("").map(stable_link),
-    }
-    return pd.DataFrame(wanted, index=rows.index)
+    currency, given_back = rows["currency"], rows["all_refunded_minor"]
+    yield "order_id", rows["order_id"]
+    yield "order_number", rows["number"].astype("str")
+    yield "subscription_id", rows["subscription_id"]
+    yield "status", rows["order_status"].astype("str")
+    yield "amount_paid", _amounts(rows["total_minor"], currency).where(paid | ~subscribed, "0")
+    yield "refunded", _amounts(given_back, currency).where(given_back > 0, "")
+    yield "currency", currency
+    yield "receipt_link", _links(rows["receipt_url"])
+    yield "subscription_status", rows["subscription_status"]
+    yield "plan", _text(by_distinct(plan_name, rows["plan_product"], rows["plan_variant"]), rows)
+    yield "seats", rows["seats"].astype("str").where(rows["seats"].fillna(0) > 0, "")
+    yield "renews_at", times_text(rows["renews_at"].where(trusted))
+    yield "ends_at", times_text(rows["ends_at"])
+    yield "lifetime_revenue", _amounts(rows["lifetime_minor"], currency)
+    yield "customer_portal", _links(rows["portal_url"])
 
 
 SALE_KEYS = tuple(key for key in FIELD_KEYS if key not in ("checkout_link", "invoice_id"))
 """The fields that follow from sales; the others are written when a checkout or a renewal's deal is made."""
 
 
-def _plans(products: pd.Series, variants: pd.Series) -> pd.Series:
-    names = {pair: plan_name(*pair) for pair in set(zip(products, variants, strict=True))}
-    return pd.Series([names[pair] for pair in zip(products, variants, strict=True)], index=products.index, dtype="str")
-
-
 def _amounts(minor: pd.Series, currency: pd.Series) -> pd.Series:
-    pairs: Sequence[tuple[int, str]] = list(zip(minor, currency, strict=True))
-    text = {(m, c): plain_amount(Money(int(m), c)) for m, c in set(pairs)}
-    return pd.Series([text[pair] for pair in pairs], index=minor.index, dtype="str")
+    return _text(by_distinct(lambda m, c: plain_amount(Money(int(m), c)), minor, currency), minor)
+
+
+def _links(urls: pd.Series) -> pd.Series:
+    """Links without their query. Every one is another, so that there is nothing to save but those that are absent."""
+    found, there = np.full(len(urls), "", dtype="object"), urls.notna().to_numpy()
+    found[there] = [stable_link(url) for url in urls.to_numpy()[there]]
+    return _text(found, urls)
 
 
 def times_text(times: pd.Series) -> pd.Series:
-    """Return times as fields and keys hold them; "" where there is none."""
-    text = {time: plain_time(time) for time in times.dropna().unique()}
-    return pd.Series([text.get(time, "") for time in times], index=times.index, dtype="str")
+    """Return times as fields and keys hold them (`mapping.plain_time`); "" where there is none."""
+    found, there = np.full(len(times), "", dtype="object"), times.notna().to_numpy()
+    utc = times[there].dt.tz_convert(None).to_numpy().astype("datetime64[s]")
+    found[there] = np.strings.add(np.datetime_as_string(utc), "Z")
+    return _text(found, times)
+
+
+def _text(values: np.ndarray[Any, Any], like: pd.Series | pd.DataFrame) -> pd.Series:
+    return pd.Series(values, index=like.index, dtype="str")
