@@ -33,7 +33,7 @@ from dealsync.ledger.tables import (
     OrderRow,
     SubscriptionRow,
 )
-from dealsync.ledger.upsert import chunks, table_of
+from dealsync.ledger.upsert import besides, chunks, table_of
 
 
 class Awaited:
@@ -210,7 +210,8 @@ def _told_at(db: Connection, lead_ids: Iterable[int]) -> dict[int, dict[str, dat
     for ids in chunks(lead_ids):
         sources = [f"lead:{lead_id}" for lead_id in ids]
         done = select(LedgerEntry.lead_id, LedgerEntry.idempotency_key, LedgerEntry.closed_at)
-        for row in db.execute(done.where(LedgerEntry.source.in_(sources), LedgerEntry.state == State.APPLIED.value)):
+        applied = besides(LedgerEntry.state) == State.APPLIED.value
+        for row in db.execute(done.where(LedgerEntry.source.in_(sources), applied)):
             if row.lead_id is not None and row.closed_at is not None:
                 found[row.lead_id][row.idempotency_key] = row.closed_at
     return found

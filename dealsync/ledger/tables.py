@@ -255,7 +255,7 @@ class EventRow(Base):
     __table_args__ = (
         Index("ix_inbox_state_next_try_at", "state", "next_try_at"),
         Index("ix_inbox_sender_received_at", "sender", "received_at"),
-        Index("ix_inbox_has_body", "received_at", sqlite_where=HAS_BODY, postgresql_where=HAS_BODY),
+        Index("ix_inbox_has_body", "state", "received_at", sqlite_where=HAS_BODY, postgresql_where=HAS_BODY),
     )
 
     event_id: Mapped[str] = mapped_column(String(100), primary_key=True)  # of its meta, else a digest of the body

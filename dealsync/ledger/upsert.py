@@ -43,3 +43,12 @@ def here(name: str) -> ColumnElement[Any]:
     In an INSERT nothing ties a subselect to the row in conflict: a table that is named there is read anew, as a whole.
     """
     return literal_column(name)
+
+
+def besides(column: Any) -> ColumnElement[str]:
+    """Return a text column in a form that no index serves: what is asked besides is what finds the rows.
+
+    Without statistics SQLite takes any "equals" for rare, and would walk through all that was ever applied.
+    """
+    found: ColumnElement[str] = column.concat("")
+    return found

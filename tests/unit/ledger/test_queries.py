@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from dealsync.core.states import State
 from dealsync.ledger.approvals import Approvals
 from dealsync.ledger.awaiting import Awaited
 from dealsync.ledger.carried_out import CarriedOut
+from dealsync.ledger.database import open_database
 from dealsync.ledger.entries import ChosenEntries, Entries
 from dealsync.ledger.evidence import Evidence
 from dealsync.ledger.findings import Findings
@@ -29,6 +31,7 @@ from dealsync.ledger.reviews import Reviews, ReviewState
 from dealsync.ledger.runs import APPLYING_JOBS, DONE, Runs
 from dealsync.ledger.trends import Trends
 from tests.builders import NOW, STORE, contact, deal, invoice, order, subscription
+from tests.databases import place_sqlite
 
 LATER = NOW + timedelta(minutes=1)
 CHANGE = DealChange(pipeline_id=1, status_id=142)
@@ -94,6 +97,7 @@ HOT: dict[str, Callable[[Engine], object]] = {
     "give up": lambda e: Entries(e).dismiss(ChosenEntries(keys=(KEY,)), NOW),
     "take up again": lambda e: Entries(e).retry(OF_ORDER, NOW),
     "what a run did": lambda e: CarriedOut(e).of_run("run"),
+    "what was done on deals": lambda e: CarriedOut(e).about(LEADS, []),
     # findings and reviews
     "findings": lambda e: Findings(e).keep(PLAN, NOW),
     "lasting findings": lambda e: Findings(e).lasting(["paid_not_won"], NOW),
@@ -139,6 +143,8 @@ SMALL = frozenset({"accounts", "merges", "reviews", "alerts", "approvals", "wate
 """Tables that stay small, whatever is sold: a row for each question, each account, each lock."""
 OF_FEW = frozenset({"ix_ledger_is_alarm", "ix_inbox_has_body"})
 """Indexes that hold few rows: to read one from its beginning to its end is no harm."""
+MOST_ROWS, BY_STATE_ALONE = frozenset({"applied", "done"}), r"SEARCH (ledger|inbox|runs) .*\((state|outcome)=\?\)$"
+"""In these states nearly all rows are in the end: to find them by that alone is to read the table."""
 Sent = list[tuple[str, Any]]
 
 
@@ -176,7 +182,9 @@ def whole_reads(db: Connection, statement: str, values: Any) -> list[str]:
         lines = [row[-1] for row in db.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
         scans = [line for line in lines if (found := re.match(r"SCAN (\w+)", line)) and _is_large(found[1])]
         ordered = "LIMIT" in statement and "USE TEMP B-TREE FOR ORDER BY" not in lines
-        return [line for line in scans if not (line.split()[-1] in OF_FEW or (ordered and "USING" in line))]
+        most = [line for line in lines if MOST_ROWS & {*map(str, values)} and re.search(BY_STATE_ALONE, line)]
+        found_by = [line for line in scans if line.split()[-1] not in OF_FEW] + most
+        return [line for line in found_by if not (ordered and "USING" in line)]
     db.exec_driver_sql("SET enable_seqscan = off")
     lines = [row[0] for row in db.exec_driver_sql(f"EXPLAIN {statement}", values)]
     return [line for line in lines if (found := re.search(r"Seq Scan on (\w+)", line)) and _is_large(found[1])]
@@ -201,6 +209,7 @@ def test_queries__what_is_hot_finds_its_rows_by_an_index(engine: Engine, what: s
     [
         ("ledger", "SELECT idempotency_key FROM ledger WHERE error = 'no'"),
         ("ledger", "SELECT idempotency_key FROM ledger ORDER BY error LIMIT 20"),
+        ("inbox", "SELECT event_id FROM inbox WHERE event_name = 'no' AND sender || '' = 'kommo'"),
         ("inbox", "UPDATE inbox SET attempts = 1 WHERE error = 'no'"),
         ("orders", "SELECT order_id FROM orders WHERE user_name = 'Ann'"),
     ],
@@ -209,3 +218,12 @@ def test_queries__a_statement_without_index_is_found_out(engine: Engine, table: 
     with engine.connect() as db:
         (step,) = whole_reads(db, statement, ())
     assert table in step
+
+
+def test_queries__a_state_that_most_rows_have_is_found_out(tmp_path: Path) -> None:
+    engine = open_database(place_sqlite(tmp_path / "test.db"))
+    statement = "SELECT idempotency_key FROM ledger WHERE state = ? AND source IN (?, ?)"
+    with engine.connect() as db:
+        assert len(whole_reads(db, statement, ("applied", "lead:1", "lead:2"))) == 1
+        assert whole_reads(db, statement.replace("state", "state || ''"), ("applied", "lead:1", "lead:2")) == []
+    engine.dispose()

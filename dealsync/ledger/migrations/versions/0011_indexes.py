@@ -18,8 +18,8 @@ INDEXES: dict[str, list[tuple[str, ...]]] = {
     "runs": [("outcome", "started_at")],
 }
 FEW = (
-    ("ix_inbox_has_body", "inbox", "received_at", "length(body) > 0"),
-    ("ix_ledger_is_alarm", "ledger", "idempotency_key", "alarm <> ''"),
+    ("ix_inbox_has_body", "inbox", ["state", "received_at"], "length(body) > 0"),
+    ("ix_ledger_is_alarm", "ledger", ["idempotency_key"], "alarm <> ''"),
 )
 
 
@@ -27,7 +27,7 @@ def upgrade() -> None:
     for table, indexes in INDEXES.items():
         for columns in indexes:
             op.create_index(f"ix_{table}_{'_'.join(columns)}", table, list(columns))
-    for name, table, column, condition in FEW:
+    for name, table, wanted, condition in FEW:
         where = sa.text(condition)
-        op.create_index(name, table, [column], sqlite_where=where, postgresql_where=where)
+        op.create_index(name, table, wanted, sqlite_where=where, postgresql_where=where)
     op.drop_index("ix_findings_kind", table_name="findings")
