@@ -1,4 +1,4 @@
-"""Indexes for what is asked all the time of tables that only grow."""
+"""Indexes for what is asked all the time of tables that only grow. One that somebody made by hand may be there."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,8 +26,8 @@ FEW = (
 def upgrade() -> None:
     for table, indexes in INDEXES.items():
         for columns in indexes:
-            op.create_index(f"ix_{table}_{'_'.join(columns)}", table, list(columns))
+            op.create_index(f"ix_{table}_{'_'.join(columns)}", table, list(columns), if_not_exists=True)
     for name, table, wanted, condition in FEW:
         where = sa.text(condition)
-        op.create_index(name, table, wanted, sqlite_where=where, postgresql_where=where)
-    op.drop_index("ix_findings_kind", table_name="findings")
+        op.create_index(name, table, wanted, if_not_exists=True, sqlite_where=where, postgresql_where=where)
+    op.drop_index("ix_findings_kind", table_name="findings", if_exists=True)
