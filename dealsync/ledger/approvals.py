@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, exists, select, update
 
 from dealsync.core.approval import Answer
 from dealsync.core.plan import Kind
@@ -91,9 +91,12 @@ class Approvals:
 
     def kinds_done(self) -> frozenset[Kind]:
         """Return the kinds of actions that were ever carried out."""
-        query = select(LedgerEntry.kind).where(LedgerEntry.state == State.APPLIED.value).distinct()
+        applied = LedgerEntry.state == State.APPLIED.value
+        # Each kind is asked for by itself: the first of its actions is the answer, however many there are.
+        query = select(*(exists().where(applied, LedgerEntry.kind == kind.value).label(kind.name) for kind in Kind))
         with self._engine.connect() as db:
-            return frozenset(Kind(kind) for kind in db.scalars(query))
+            found = db.execute(query).one()
+        return frozenset(kind for kind, was_done in zip(Kind, found, strict=True) if was_done)
 
 
 def _approval(row: Mapping[str, Any]) -> Approval:

@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select, tuple_
+from sqlalchemy import Connection, Engine, Row, and_, false, or_, select
 
 from dealsync.core.evidence import CHECKOUT_KEY, IssuedCheckout
 from dealsync.core.mapping import FIELD_KEYS
@@ -20,6 +20,7 @@ from dealsync.core.sales import INVOICE_PAID
 from dealsync.core.states import State
 from dealsync.core.texts import ENDED
 from dealsync.core.waiting import Awaiting, Payment
+from dealsync.ledger.entries import is_of_kind
 from dealsync.ledger.tables import (
     CheckoutRow,
     ContactEmailRow,
@@ -32,7 +33,7 @@ from dealsync.ledger.tables import (
     OrderRow,
     SubscriptionRow,
 )
-from dealsync.ledger.upsert import chunks, table_of
+from dealsync.ledger.upsert import besides, chunks, table_of
 
 
 class Awaited:
@@ -43,13 +44,14 @@ class Awaited:
 
     def in_statuses(self, statuses: Collection[tuple[int, int]]) -> set[int]:
         """Return the deals in these statuses (pipeline, status) that are not deleted."""
-        place = tuple_(DealRow.pipeline_id, DealRow.status_id)
+        # One by one: SQLite finds pairs by no index.
+        places = [and_(DealRow.pipeline_id == pipeline, DealRow.status_id == status) for pipeline, status in statuses]
         with self._engine.connect() as db:
-            return set(db.scalars(select(DealRow.lead_id).where(place.in_(list(statuses)), ~DealRow.is_deleted)))
+            return set(db.scalars(select(DealRow.lead_id).where(or_(false(), *places), ~DealRow.is_deleted)))
 
     def with_letters_that_came_back(self) -> set[int]:
         """Return the deals whose client did not get an e-mail that was sent."""
-        came_back = (LedgerEntry.kind == Kind.EMAIL.value, LedgerEntry.is_refused, LedgerEntry.lead_id.is_not(None))
+        came_back = (is_of_kind(Kind.EMAIL), LedgerEntry.is_refused, LedgerEntry.lead_id.is_not(None))
         with self._engine.connect() as db:
             return {int(lead_id) for lead_id in db.scalars(select(LedgerEntry.lead_id).where(*came_back)) if lead_id}
 
@@ -208,7 +210,8 @@ def _told_at(db: Connection, lead_ids: Iterable[int]) -> dict[int, dict[str, dat
     for ids in chunks(lead_ids):
         sources = [f"lead:{lead_id}" for lead_id in ids]
         done = select(LedgerEntry.lead_id, LedgerEntry.idempotency_key, LedgerEntry.closed_at)
-        for row in db.execute(done.where(LedgerEntry.source.in_(sources), LedgerEntry.state == State.APPLIED.value)):
+        applied = besides(LedgerEntry.state) == State.APPLIED.value
+        for row in db.execute(done.where(LedgerEntry.source.in_(sources), applied)):
             if row.lead_id is not None and row.closed_at is not None:
                 found[row.lead_id][row.idempotency_key] = row.closed_at
     return found

@@ -16,7 +16,7 @@ from dealsync.core.undo import Done, for_deal
 from dealsync.errors import UnknownRun
 from dealsync.ledger.runs import RUNNING
 from dealsync.ledger.tables import LedgerEntry, RunRow
-from dealsync.ledger.upsert import chunks
+from dealsync.ledger.upsert import besides, chunks
 
 _ACTION = TypeAdapter(Action)
 _WAY_BACK = TypeAdapter(DealChange | None)
@@ -75,7 +75,7 @@ class CarriedOut:
             LedgerEntry.closed_at,
             LedgerEntry.planned_at,
             LedgerEntry.run_id,
-        ).where(LedgerEntry.state == State.APPLIED.value, *conditions)
+        ).where(besides(LedgerEntry.state) == State.APPLIED.value, *conditions)
         with self._engine.connect() as db:
             rows = [_done(row) for row in db.execute(query)]
         return sorted(rows, key=lambda one: (one.at, one.action.key))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -21,6 +21,9 @@ from dealsync.ledger.tables import UtcTime
 Values = Mapping[str, Any]
 SIGNED = frozenset({"receipt_url", "portal_url"})
 """Links whose signature is new in every answer: what is before it tells whether it is another link."""
+
+MOST = 32
+"""Tables and dialects that are known at once: a process that opens one database after another forgets the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def _query(table: Table, names: Sequence[str]) -> Select[Any]:
 Converters = Sequence[tuple[int, Callable[[Any], Any]]]
 
 
-@cache
+@lru_cache(maxsize=MOST)
 def _alike(table: Table, names: Sequence[str], dialect: Dialect | None) -> Converters:
     """What makes stored values, or those about to be sent by a dialect, comparable: by their places."""
     found = ((place, _converter(table.c[name], dialect)) for place, name in enumerate(names))
@@ -96,7 +99,7 @@ def _as_values(table: Table, names: Sequence[str], found: Sequence[Any], dialect
     }
 
 
-@cache
+@lru_cache(maxsize=MOST)
 def _processors(table: Table, names: Sequence[str], dialect: Dialect) -> Sequence[Callable[[Any], Any] | None]:
     kinds = (table.c[name].type for name in names)
     return [kind.dialect_impl(dialect).result_processor(dialect, None) for kind in kinds]

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, func, or_, select, update
+from sqlalchemy import ColumnElement, Engine, and_, func, or_, select, update
 
+from dealsync.core.plan import Kind
 from dealsync.core.states import State, Step, sources, target
 from dealsync.errors import UnknownEntry
 from dealsync.ledger.steps import keep_steps
@@ -124,6 +125,11 @@ class Entries:
                 statement = update(LedgerEntry).where(*meant).values(state=target(step), **values)
                 found += db.scalars(statement.returning(LedgerEntry.idempotency_key))
         return sorted(found)
+
+
+def is_of_kind(kind: Kind) -> ColumnElement[bool]:
+    """Return the condition that an action is of a kind: in whichever state, as the index asks for that first."""
+    return and_(LedgerEntry.state.in_([state.value for state in State]), LedgerEntry.kind == kind.value)
 
 
 def _is_about(named: str) -> ColumnElement[bool]:

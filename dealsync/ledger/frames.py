@@ -17,7 +17,7 @@ from sqlalchemy.orm import DeclarativeBase
 from dealsync.ledger.tables import UtcTime
 from dealsync.ledger.upsert import table_of
 
-SLICE = 2000
+SLICE = 200
 """Rows that are taken from the driver at once: few enough to be read from the processor's cache again."""
 FEW = 10
 """Texts of a column are kept once each, if each stands that often in a slice."""
@@ -57,7 +57,7 @@ class _Gathered:
         if not self.values and isinstance(values[0], str) and len(set(values)) * FEW <= len(values):
             self._known = {}
         if (known := self._known) is not None:
-            self.values.extend([known.setdefault(value, value) for value in values])
+            self.values.extend(map(known.setdefault, values, values))
         else:
             self.values.extend(values)
 

@@ -13,7 +13,7 @@ from dealsync.core.evidence import LEAD_ID_KEY, Event, Sender
 from dealsync.core.inbox import DISMISSED_BY, Failure, InboxItem, InboxState, batch_size, next_try
 from dealsync.core.models import OrderStatus
 from dealsync.errors import UnknownEvent
-from dealsync.ledger.tables import EventRow, OrderRow
+from dealsync.ledger.tables import HAS_BODY, EventRow, OrderRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
 WAITING = EventRow.state == InboxState.WAITING.value
@@ -211,7 +211,7 @@ class Inbox:
 
     def erase_bodies(self, before: datetime) -> int:
         """Empty the bodies of events that came before a time and are done; return how many there were."""
-        old = (EventRow.received_at < before, EventRow.state == InboxState.DONE.value, func.length(EventRow.body) > 0)
+        old = (EventRow.received_at < before, EventRow.state == InboxState.DONE.value, HAS_BODY)
         with self._engine.begin() as db:
             return db.execute(update(EventRow).where(*old).values(body=b"")).rowcount
 

@@ -20,12 +20,13 @@ from dealsync.core.plan import Action, DealChange, Doubt, Kind, Outcome, Plan, U
 from dealsync.core.states import AGAIN, CAME_BACK, IN_DOUBT, STEP_TO, State, Step, sources, target
 from dealsync.core.tables import LEDGER_COLUMNS, LINK_COLUMNS
 from dealsync.errors import RunInProgress
+from dealsync.ledger.entries import is_of_kind
 from dealsync.ledger.frames import stored
 from dealsync.ledger.links import keep_links
 from dealsync.ledger.reviews import decided_since, keep_reviews
 from dealsync.ledger.runs import is_held_by, utc_now
 from dealsync.ledger.steps import keep_claims, keep_steps
-from dealsync.ledger.tables import LedgerEntry, LinkRow
+from dealsync.ledger.tables import IS_ALARM, LedgerEntry, LinkRow
 from dealsync.ledger.upsert import chunks, insert, table_of
 
 _ACTION = TypeAdapter(Action)
@@ -112,7 +113,7 @@ class Journal:
 
     def alarms_of_deals(self) -> pd.DataFrame:
         """Return the entries of all alarms that were raised about deals themselves."""
-        of_deals = (LedgerEntry.alarm != "", LedgerEntry.source.startswith("lead:"), LedgerEntry.state.not_in(AGAIN))
+        of_deals = (IS_ALARM, LedgerEntry.source.startswith("lead:"), LedgerEntry.state.not_in(AGAIN))
         return stored(self._engine, LedgerEntry, LEDGER_COLUMNS, *of_deals)
 
     def refuse(self, key: str, words: str) -> bool:
@@ -150,9 +151,7 @@ class Journal:
             .order_by(LedgerEntry.idempotency_key)
         )
         rota = func.coalesce(LedgerEntry.action["change"]["rota"].as_string(), "").label("rota")
-        given = (
-            select(rota, func.count().label("deals")).where(LedgerEntry.kind == Kind.CREATE_DEAL.value).group_by("rota")
-        )
+        given = select(rota, func.count().label("deals")).where(is_of_kind(Kind.CREATE_DEAL)).group_by("rota")
         with self._engine.connect() as db:
             rows = db.execute(query).all()
             positions = {row.rota: row.deals for row in db.execute(given)}

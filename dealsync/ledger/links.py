@@ -7,12 +7,15 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, exists, or_, select
+from sqlalchemy import Connection, case, exists, or_, select
 
 from dealsync.core.models import Link, Tier
 from dealsync.ledger.past import Former, keep_past
 from dealsync.ledger.tables import DealRow, LinkRow, PlacingRow
-from dealsync.ledger.upsert import chunks, insert_of, table_of
+from dealsync.ledger.upsert import chunks, here, insert_of, table_of
+
+IS_THERE = exists().where(DealRow.lead_id == here("links.lead_id"), DealRow.is_deleted.is_(False))
+"""Whether the deal of a link is there."""
 
 
 def keep_links(db: Connection, links: Iterable[Link], now: datetime) -> None:
@@ -35,10 +38,6 @@ def _placed(link: Link) -> dict[str, Any]:
     return {"lead_id": link.lead_id, "tier": link.tier.value, "evidence": link.evidence}
 
 
-def _is_there(table: Any) -> ColumnElement[bool]:
-    return exists().where(DealRow.lead_id == table.c.lead_id, DealRow.is_deleted.is_(False))
-
-
 @cache
 def _upsert(dialect: str) -> Any:
     table, person = table_of(LinkRow), Tier.PERSON.value
@@ -48,7 +47,7 @@ def _upsert(dialect: str) -> Any:
     fresh = {name: said[name] for name in ("lead_id", "tier", "evidence")}
     # What is only said again is known since it was said first.
     fresh["linked_at"] = case((differs, said.linked_at), else_=table.c.linked_at)
-    may_replace = or_(said.tier == person, table.c.tier != person, ~_is_there(table))
+    may_replace = or_(said.tier == person, table.c.tier != person, ~IS_THERE)
     return statement.on_conflict_do_update(index_elements=[table.c.order_id], set_=fresh, where=may_replace).returning(
         table.c.order_id
     )
@@ -58,7 +57,7 @@ def _keep_former(db: Connection, links: Sequence[Link], now: datetime) -> None:
     """Write down which deals orders belonged to until now, where that is about to be replaced."""
     table, said = table_of(LinkRow), {link.order_id: link for link in links}
     columns = (table.c.order_id, table.c.lead_id, table.c.tier, table.c.linked_at)
-    query = select(*columns, _is_there(table).label("is_there")).where(table.c.order_id.in_(said))
+    query = select(*columns, IS_THERE.label("is_there")).where(table.c.order_id.in_(said))
     formers = [
         Former("links", row.order_id, now, {"lead_id": row.lead_id, "tier": row.tier, "linked_at": row.linked_at})
         for row in db.execute(query)

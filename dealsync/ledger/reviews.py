@@ -20,7 +20,7 @@ from dealsync.ledger.frames import stored
 from dealsync.ledger.links import keep_links
 from dealsync.ledger.past import Former, keep_past
 from dealsync.ledger.tables import DealRow, LedgerEntry, LinkRow, OrderRow, ReviewRow
-from dealsync.ledger.upsert import chunks, insert, table_of
+from dealsync.ledger.upsert import chunks, here, insert, table_of
 
 MOST_NAMED = 10
 
@@ -104,7 +104,7 @@ def keep_reviews(db: Connection, reviews: Sequence[Review], scope: Scope | None,
     the plan's scope stay as they are.
     """
     is_gone = exists().where(
-        LinkRow.order_id == ReviewRow.order_id, DealRow.lead_id == LinkRow.lead_id, DealRow.is_deleted.is_(True)
+        LinkRow.order_id == here("reviews.order_id"), DealRow.lead_id == LinkRow.lead_id, DealRow.is_deleted.is_(True)
     )
     undecided = (ReviewRow.state != ReviewState.RESOLVED.value) | is_gone
     _keep_closed(db, [review.order_id for review in reviews], undecided, now)

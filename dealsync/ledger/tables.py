@@ -5,7 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Index, Integer, LargeBinary, String, Text, TypeDecorator
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    TextClause,
+    TypeDecorator,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -28,6 +41,11 @@ class UtcTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+IS_ALARM: TextClause = text("alarm <> ''")
+HAS_BODY: TextClause = text("length(body) > 0")
+"""What few rows of a large table have in common. An index of these alone is used where a query says it just so."""
 
 
 class Base(DeclarativeBase):
@@ -127,6 +145,7 @@ class DealRow(Base):
     """A Kommo lead as last seen; the `ls_` columns are our custom fields, empty ones null."""
 
     __tablename__ = "deals"
+    __table_args__ = (Index("ix_deals_status_id_pipeline_id", "status_id", "pipeline_id"),)
 
     lead_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     name: Mapped[str]
@@ -233,19 +252,23 @@ class EventRow(Base):
     """A verified webhook, as it came, and what became of it."""
 
     __tablename__ = "inbox"
-    __table_args__ = (Index("ix_inbox_state_next_try_at", "state", "next_try_at"),)
+    __table_args__ = (
+        Index("ix_inbox_state_next_try_at", "state", "next_try_at"),
+        Index("ix_inbox_sender_received_at", "sender", "received_at"),
+        Index("ix_inbox_has_body", "state", "received_at", sqlite_where=HAS_BODY, postgresql_where=HAS_BODY),
+    )
 
     event_id: Mapped[str] = mapped_column(String(100), primary_key=True)  # of its meta, else a digest of the body
     sender: Mapped[str]  # lemon_squeezy, kommo
     event_name: Mapped[str]
     object_type: Mapped[str]  # as in the resource: orders, subscriptions, subscription-invoices, ...
-    object_id: Mapped[str]
+    object_id: Mapped[str] = mapped_column(index=True)
     order_id: Mapped[str | None] = mapped_column(index=True)  # that it speaks of
     subscription_id: Mapped[str | None] = mapped_column(index=True)  # the same
     store_id: Mapped[str | None]
     test_mode: Mapped[bool]
     custom: Mapped[dict[str, Any]]  # custom data: key -> text
-    lead_text: Mapped[str | None]  # what it gives as the deal's id; may be no id at all
+    lead_text: Mapped[str | None] = mapped_column(index=True)  # what it gives as the deal's id; may be no id at all
     object_created_at: Mapped[datetime | None]  # by the body
     object_updated_at: Mapped[datetime | None]
     body: Mapped[bytes]  # empty once it was erased
@@ -267,7 +290,7 @@ class ClaimRow(Base):
     nonce: Mapped[str] = mapped_column(String(64), primary_key=True)  # one a link
     order_id: Mapped[str] = mapped_column(String(64), primary_key=True, index=True)
     order_identifier: Mapped[str] = mapped_column(String(64), primary_key=True)
-    lead_id: Mapped[int]
+    lead_id: Mapped[int] = mapped_column(index=True)
     variant_id: Mapped[str]
     issued_at: Mapped[datetime]
     claimed_at: Mapped[datetime]
@@ -320,7 +343,7 @@ class ReviewRow(Base):
     state: Mapped[str] = mapped_column(String(20), index=True)  # open, settled (by itself), resolved (by a person)
     decision: Mapped[str | None]  # of a person: "lead:31", "new", "dismissed"
     decided_by: Mapped[str | None]
-    decided_at: Mapped[datetime | None]
+    decided_at: Mapped[datetime | None] = mapped_column(index=True)
     first_seen_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
 
@@ -331,12 +354,12 @@ class FindingRow(Base):
     __tablename__ = "findings"
 
     finding: Mapped[str] = mapped_column(String(400), primary_key=True)  # "stuck:lead:31"
-    kind: Mapped[str] = mapped_column(String(40), index=True)  # a drift class, or "refusal"
-    source: Mapped[str]
-    lead_id: Mapped[int | None]
+    kind: Mapped[str] = mapped_column(String(40))  # a drift class, or "refusal"
+    source: Mapped[str] = mapped_column(index=True)
+    lead_id: Mapped[int | None] = mapped_column(index=True)
     first_seen_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
-    ended_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None] = mapped_column(index=True)
     since: Mapped[datetime | None]  # it is so, by what was known when it was first seen; empty for a refusal
     reason: Mapped[str] = mapped_column(default="")  # of a refusal, in plain words
 
@@ -356,11 +379,15 @@ class LedgerEntry(Base):
     """One action: written as "planned" before it is sent, closed when the answer is known."""
 
     __tablename__ = "ledger"
-    __table_args__ = (Index("ix_ledger_state_kind", "state", "kind"),)
+    __table_args__ = (
+        Index("ix_ledger_state_kind", "state", "kind"),
+        Index("ix_ledger_state_closed_at", "state", "closed_at"),
+        Index("ix_ledger_is_alarm", "idempotency_key", sqlite_where=IS_ALARM, postgresql_where=IS_ALARM),
+    )
 
     idempotency_key: Mapped[str] = mapped_column(String(200), primary_key=True)  # "order:17:won"
     kind: Mapped[str]
-    source: Mapped[str]  # "order:17", "subscription:9", "invoice:44", "lead:31"
+    source: Mapped[str] = mapped_column(index=True)  # "order:17", "subscription:9", "invoice:44", "lead:31"
     order_id: Mapped[str] = mapped_column(index=True)  # of the sale; empty where there is none
     alarm: Mapped[str] = mapped_column(default="")  # that it raises or ends, see `core.alarms`
     lead_id: Mapped[int | None] = mapped_column(index=True)  # empty until a create is applied
@@ -372,7 +399,7 @@ class LedgerEntry(Base):
     error: Mapped[str | None]  # the API's own words
     is_refused: Mapped[bool] = mapped_column(default=False)  # see `plan.Outcome`
     attempts: Mapped[int] = mapped_column(default=0)
-    planned_at: Mapped[datetime]
+    planned_at: Mapped[datetime] = mapped_column(index=True)
     sent_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
 
@@ -410,6 +437,7 @@ class RunRow(Base):
     """One run of the main job."""
 
     __tablename__ = "runs"
+    __table_args__ = (Index("ix_runs_outcome_started_at", "outcome", "started_at"),)
 
     run_id: Mapped[str] = mapped_column(String(40), primary_key=True)
     job: Mapped[str]

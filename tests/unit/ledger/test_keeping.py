@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Engine, event, select
 
 from dealsync.core.models import Contact, Deal, Order, Subscription
-from dealsync.ledger.mirror import Mirror
+from dealsync.core.plan import DealChange, Seen
+from dealsync.ledger.mirror import Accepted, Mirror
 from dealsync.ledger.tables import OrderRow, SightingRow
 from tests.builders import NOW, contact, deal, invoice, order, subscription
 
@@ -107,3 +108,30 @@ def test_keeping__of_a_page_only_what_differs_is_written_and_told(engine: Engine
         totals = {row.order_id: row.total_minor for row in rows}
     assert told == {"order:1007": False, "order:2000": True}
     assert totals == {str(i): 49000 for i in range(1000, 1100)} | {"1007": 7, "2000": 49000}
+
+
+def test_accepted__the_changes_of_a_batch_are_one_transaction(engine: Engine) -> None:
+    mirror, commits = Mirror(engine), list[None]()
+    mirror.keep_deals([deal(31), deal(32), deal(33)])
+    event.listen(engine, "commit", lambda _conn: commits.append(None))
+    prices = {31: 100, 32: 200, 99: 300}  # one was never read
+    mirror.apply_changes([Accepted(i, DealChange(price=price), NOW) for i, price in prices.items()])
+    assert len(commits) == 1
+    stands = mirror.stands([31, 32, 33, 99])
+    assert {i: (d.price, d.written) for i, d in stands.items()} == {
+        31: (100, {"price": "100"}),
+        32: (200, {"price": "200"}),
+        33: (490, {}),
+    }
+
+
+def test_remember__what_is_known_already_is_not_written_again(engine: Engine) -> None:
+    mirror = Mirror(engine)
+    mirror.keep_deals([deal(31), deal(32)])
+    mirror.remember([Seen(31, {"price": "1"}), Seen(32, {"price": "2"})])
+    with statements(engine) as sent:
+        mirror.remember([Seen(31, {"price": "1"})])
+    assert set(sent) == {"SELECT"}
+    mirror.remember([Seen(31, {"price": "1"}), Seen(32, {"status_id": "142"})])
+    written = {i: d.written for i, d in mirror.stands([31, 32]).items()}
+    assert written == {31: {"price": "1"}, 32: {"price": "2", "status_id": "142"}}

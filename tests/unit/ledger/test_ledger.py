@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from dealsync.errors import ConfigError, RunInProgress
 from dealsync.ledger import runs as module
 from dealsync.ledger.database import open_database
 from dealsync.ledger.evidence import Evidence
+from dealsync.ledger.frames import SLICE
 from dealsync.ledger.journal import Journal
 from dealsync.ledger.mirror import Accepted, Mirror
 from dealsync.ledger.reviews import Reviews
@@ -71,6 +72,34 @@ def test_mirror__the_planner_sees_stored_tables_as_it_sees_built_ones(engine: En
 
 def test_mirror__empty_tables_can_be_planned_from(engine: Engine) -> None:
     assert make_plan(tables(engine), policy(), NOW).actions == ()
+
+
+def test_frames__their_types_do_not_depend_on_what_is_stored(engine: Engine) -> None:
+    def types() -> dict[str, dict[str, str]]:
+        found = tables(engine)
+        return {f.name: {c: str(t) for c, t in getattr(found, f.name).dtypes.items()} for f in fields(found)}
+
+    empty, mirror = types(), Mirror(engine)
+    mirror.keep_orders([order(17), order(18, refunded_at=NOW)])
+    mirror.keep_subscriptions([subscription()])
+    mirror.keep_deals([deal(31), deal(32, responsible_user_id=None)])
+    mirror.keep_contacts([contact(81, "a@b.example")])
+    mirror.remember_entries({31: (NOW, 501)})
+    Journal(engine).record(Plan(actions=(action(),), links=(Link("17", 31, Tier.EXPLICIT, "x"),)), "run-1", NOW)
+    Journal(engine).mark_sent({"order:17:won": 31}, "run-1", NOW)
+    assert types() == empty
+    assert empty["orders"]["refunded_at"] == "datetime64[us, UTC]"
+    assert empty["deals"]["responsible_user_id"] == "Int64"
+
+
+def test_frames__slices_of_a_table_are_all_there_in_the_order_of_its_key(engine: Engine) -> None:
+    some = [order(10_000 + i, total=i, refunded_at=None if i % 3 else NOW) for i in range(2 * SLICE + 7)]
+    Mirror(engine).keep_orders(reversed(some))
+    found = Mirror(engine).orders()
+    assert list(found["order_id"]) == [one.id for one in some]
+    assert list(found["total_minor"]) == [one.total.minor for one in some]
+    assert list(found["refunded_at"].notna()) == [one.refunded_at is not None for one in some]
+    assert set(found["created_at"]) == {some[0].created_at}
 
 
 def test_mirror__the_newest_version_stays_whatever_the_order_of_arrival(engine: Engine) -> None:

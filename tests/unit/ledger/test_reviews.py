@@ -329,6 +329,24 @@ def test_links__a_run_that_planned_before_does_not_undo_what_a_person_decided(en
     assert links(engine) == [("17", 31, "contact")]
 
 
+def test_links__a_live_deal_of_another_order_protects_no_decision_whose_deal_is_gone(engine: Engine) -> None:
+    Mirror(engine).keep_deals([deal(31), deal(32)])
+    record(engine, review(17, 31, 32), links=[Link("18", 31, Tier.EXPLICIT, "x")])
+    Reviews(engine).resolve("17", 32, decided_by="ann", now=LATER)
+    Mirror(engine).mark_deals_deleted([32])
+    record(engine, links=[Link("17", 31, Tier.CONTACT, "x")], at=MUCH_LATER)
+    assert links(engine) == [("17", 31, "contact"), ("18", 31, "explicit")]
+
+
+def test_reviews__a_deal_of_another_order_that_is_gone_opens_no_question_again(engine: Engine) -> None:
+    Mirror(engine).keep_deals([deal(31), deal(32)])
+    record(engine, review(17, 31, 32), review(18, 31), links=[Link("18", 31, Tier.EXPLICIT, "x")])
+    decided = Reviews(engine).resolve("17", 32, decided_by="ann", now=LATER)
+    Mirror(engine).mark_deals_deleted([31])
+    record(engine, review(17, 31, 32), review(18, 31), at=MUCH_LATER)
+    assert Reviews(engine).listed(ReviewState.RESOLVED) == [decided]
+
+
 def test_reviews__a_plan_settles_only_those_that_it_looked_at(engine: Engine) -> None:
     Mirror(engine).keep_orders([order(17), order(18, test_mode=True), order(19, store_id="4102")])
     record(engine, review(17), review(18), review(19))
