@@ -15,14 +15,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, select
+import httpx
+from sqlalchemy import func, select, update
 
 from benchmarks.figures import Figure, heading, print_table
 from benchmarks.stage import Measured, Stage, stage
 from dealsync.core.plan import Kind
 from dealsync.ledger.database import open_database
 from dealsync.ledger.runs import utc_now
-from dealsync.ledger.tables import ContactRow, DealRow, InvoiceRow, OrderRow, SubscriptionRow
+from dealsync.ledger.tables import AccountRow, ContactRow, DealRow, InvoiceRow, OrderRow, SubscriptionRow
 from dealsync.poll import REFUND_WINDOW
 
 LS_PER_SECOND, KOMMO_PER_SECOND = 5.0, 7.0
@@ -69,6 +70,7 @@ def _runs(played: Stage, about: str) -> Iterator[Figure]:
     first = played.measured(*RUN)
     written = _written(first)
     yield from _whole(f"full reconcile, {about}", first, _forced(played, written, window=NEVER))
+    _an_hour_passes(played)
     quiet = played.measured(*RUN)
     older = _forced(played, Counter(), window=NEVER).lemon_squeezy
     goal = QUIET + math.ceil(older / SLICES)
@@ -76,6 +78,18 @@ def _runs(played: Stage, about: str) -> Iterator[Figure]:
     yield Figure(f"quiet hour, {about}", quiet.seconds, "s")
     deep = played.measured(*RUN, "--deep")
     yield from _whole(f"deep reconcile, {about}", deep, _forced(played, _written(deep), window=REFUND_WINDOW))
+
+
+def _an_hour_passes(played: Stage) -> None:
+    """What was written and read a moment ago is out of the windows of the next run."""
+    engine = open_database(played.environment["DEALSYNC_DATABASE_URL"])
+    with engine.begin() as db:
+        db.execute(update(AccountRow).values(read_at=utc_now() - timedelta(hours=1)))
+    engine.dispose()
+    state = played.look("state")
+    for changed in (*state["kommo"]["leads"], *state["kommo"]["contacts"]):
+        changed["updated_at"] -= 3600
+    httpx.put(f"{played.url}/control/state", json=state, timeout=600).raise_for_status()
 
 
 def _whole(what: str, run: Measured, forced: Forced) -> Iterator[Figure]:

@@ -50,7 +50,7 @@ class Stage:
 
     def look(self, route: str) -> dict[str, Any]:
         """Return what the simulator tells of itself."""
-        return dict(httpx.get(f"{self.url}/control/{route}", timeout=60).raise_for_status().json())
+        return dict(httpx.get(f"{self.url}/control/{route}", timeout=600).raise_for_status().json())
 
     def dealsync(self, *arguments: str) -> str:
         """Run a command to its end; return what it printed."""
