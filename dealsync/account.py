@@ -85,8 +85,13 @@ async def find_account(
         with suppress(ConfigError):  # what is new in the configuration may be new in the account
             return view, resolve(settings, view)
     view = await read_account(kommo)
-    accounts.keep(origin, _VIEW.dump_python(view, mode="json"), now)
+    keep_account(accounts, origin, view)
     return view, resolve(settings, view)
+
+
+def keep_account(accounts: Accounts, origin: str, view: AccountView) -> None:
+    """Remember what was just read."""
+    accounts.keep(origin, _VIEW.dump_python(view, mode="json"), datetime.now(UTC))
 
 
 def resolve(settings: Settings, view: AccountView) -> Directory:

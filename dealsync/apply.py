@@ -6,6 +6,8 @@ API's own words, its neighbours are sent again; an answer that never came leaves
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -72,6 +74,8 @@ NOT_SENT = Result(State.FAILED, error="not sent: the run stopped before")
 INTERRUPTED = Result(State.UNKNOWN, error="the run was stopped while this was on its way")
 NO_TASK = Result(State.FAILED, error="the task that it changes was not set")
 NO_CONTACT = Result(State.FAILED, error="its contact was not created")
+ABREAST = 3
+"""Batches of one kind that are under way at the same time: enough for an answer that takes half a second."""
 TOO_MUCH, FEW = 504, 25
 """Kommo answers 504 to a batch that is too large for it; one as small as this has another reason."""
 Results = dict[str, Result]
@@ -271,25 +275,45 @@ def _creating(create: Callable[[Sequence[dict[str, Any]]], Awaitable[dict[str, i
 
 
 async def _deliver(run: Run, parcels: Sequence[Parcel], call: Call, what: str) -> list[tuple[Parcel, Result]]:
-    """Send parcels batch by batch and record what became of each; every one has a result in the end."""
-    delivered: list[tuple[Parcel, Result]] = []
-    parts = list(batches(parcels, run.settings.config.limits.batch_size))
-    for number, batch in enumerate(parts):
-        words = f"Kommo: writing {what}, {len(delivered)} of {len(parcels)} done"
-        run.reach(f"writing {what}", words, number, len(parts), writes=True)
-        run.store.runs.ensure_held(run.run_id)
-        lead_ids = {a.key: p.lead_id for p in batch for a in p.actions}
-        ways_back = {key: change for p in batch for key, change in p.ways_back.items()}
-        run.store.journal.mark_sent(lead_ids, run.run_id, utc_now(), ways_back)
-        results: Results = {}
-        try:
-            await _send(run, batch, call, results)
-        finally:
-            answered = [(parcel, results.get(parcel.request_id, NOT_SENT)) for parcel in batch]
-            _record(run, answered)
-        delivered += answered
+    """Send parcels in batches and record what became of each; every one has a result in the end.
+
+    While a batch is on its way the next ones are got ready. The first failure that ends the run lets those that are
+    on their way come to their end.
+    """
+    waiting = deque(enumerate(batches(parcels, run.settings.config.limits.batch_size)))
+    count, delivered = len(waiting), dict[int, list[tuple[Parcel, Result]]]()
+
+    async def deliver() -> None:
+        while waiting:
+            number, batch = waiting.popleft()
+            words = f"Kommo: writing {what}, {sum(map(len, delivered.values()))} of {len(parcels)} done"
+            run.reach(f"writing {what}", words, number, count, writes=True)
+            try:
+                delivered[number] = await _deliver_batch(run, batch, call)
+            except BaseException:
+                waiting.clear()
+                raise
+
+    ends = await asyncio.gather(*(deliver() for _ in range(min(ABREAST, count))), return_exceptions=True)
+    for end in ends:
+        if end is not None:
+            raise end
     run.steps.end(f"writing {what}")
-    return delivered
+    return [answered for number in sorted(delivered) for answered in delivered[number]]
+
+
+async def _deliver_batch(run: Run, batch: Sequence[Parcel], call: Call) -> list[tuple[Parcel, Result]]:
+    run.store.runs.ensure_held(run.run_id)
+    lead_ids = {a.key: p.lead_id for p in batch for a in p.actions}
+    ways_back = {key: change for p in batch for key, change in p.ways_back.items()}
+    run.store.journal.mark_sent(lead_ids, run.run_id, utc_now(), ways_back)
+    results: Results = {}
+    try:
+        await _send(run, batch, call, results)
+    finally:
+        answered = [(parcel, results.get(parcel.request_id, NOT_SENT)) for parcel in batch]
+        _record(run, answered)
+    return answered
 
 
 async def _send(run: Run, batch: Sequence[Parcel], call: Call, results: Results) -> None:

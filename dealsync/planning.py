@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dealsync.core import planner
 from dealsync.core.approval import Caution, still_due, weigh
+from dealsync.core.drift import since_when
 from dealsync.core.focus import Focus
 from dealsync.core.plan import Action, Kind, Plan
 from dealsync.core.sightings import How
@@ -30,9 +33,13 @@ async def make_plan(run: Run, focus: Focus | None = None) -> Plan:
     if focus is not None and not focus:
         return Plan()
     run.progress("Comparing")
-    plan = _plan(run, focus)
+    tables = _tables(run)
+    if focus is None and await _read_entries_asked_for_anyway(run, tables):
+        tables = _tables(run, tables)
+    plan = _plan(run, tables, focus)
     while await _read_what_is_missing(run, plan):
-        plan = _plan(run, focus)
+        tables = _tables(run, tables)
+        plan = _plan(run, tables, focus)
     plan = _without_what_was_given_up(run, plan)
     run.first_seen = run.store.findings.keep(plan, utc_now(), whole=focus is None)
     return plan if focus is None else _without_what_needs_a_person(run, plan)
@@ -92,22 +99,42 @@ async def _read_what_is_missing(run: Run, plan: Plan) -> bool:
     return bool(lists or stale or gone or customers or companies or entries)
 
 
-def _plan(run: Run, focus: Focus | None) -> Plan:
+async def _read_entries_asked_for_anyway(run: Run, tables: Tables) -> bool:
+    """Read what every plan about everything would ask for, so that none is made in vain; False if that is known."""
+    entries = since_when(tables.deals, run.directory.policy, run.started_at) - run.entries_read
+    if entries:
+        await read_entries(run, entries)
+    return bool(entries)
+
+
+def _tables(run: Run, known: Tables | None = None) -> Tables:
+    """Return what a plan is made from; given what a plan of this run was made from, only what it may have read since.
+
+    Between two plans nothing but Kommo, customers and merges is read, and nobody else writes: this run has the lock.
+    """
     mirror, journal, evidence = run.store.mirror, run.store.journal, run.store.evidence
-    tables = Tables(
+    fresh = {
+        "deals": mirror.deals(),
+        "contact_emails": mirror.contact_emails(),
+        "lead_contacts": mirror.lead_contacts(),
+        "merges": evidence.merges(),
+        "customers": evidence.customers(),
+        "companies": evidence.companies(),
+    }
+    if known is not None:
+        return replace(known, **fresh)
+    return Tables(
+        **fresh,
         orders=mirror.orders(),
         subscriptions=mirror.subscriptions(),
         invoices=mirror.invoices(),
-        deals=mirror.deals(),
-        contact_emails=mirror.contact_emails(),
-        lead_contacts=mirror.lead_contacts(),
         links=journal.links(),
         ledger=journal.entries(),
         hints=evidence.hints(),
         checkouts=evidence.checkouts(),
-        merges=evidence.merges(),
         decisions=run.store.reviews.decisions(),
-        customers=evidence.customers(),
-        companies=evidence.companies(),
     )
-    return planner.make_plan(tables, run.directory.policy, run.started_at, journal.unfinished(), focus)
+
+
+def _plan(run: Run, tables: Tables, focus: Focus | None) -> Plan:
+    return planner.make_plan(tables, run.directory.policy, run.started_at, run.store.journal.unfinished(), focus)

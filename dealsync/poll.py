@@ -15,11 +15,12 @@ from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from dealsync.abreast import abreast
+from dealsync.apis.kommo.client import PAGE
 from dealsync.apis.kommo.normalise import Company
 from dealsync.apis.lemonsqueezy.client import Pages
 from dealsync.apis.lemonsqueezy.pages import Dated
 from dealsync.checkouts import issued
-from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_LIST_OVERLAP, KOMMO_READ_LAG, LS_PAGE_SIZE
+from dealsync.core.assumptions import CLOCK_SKEW, KOMMO_IDS_PER_FILTER, KOMMO_LIST_OVERLAP, KOMMO_READ_LAG, LS_PAGE_SIZE
 from dealsync.core.models import normal_name
 from dealsync.core.sightings import How
 from dealsync.errors import ConfigError, FiltersIgnored, Rejected
@@ -221,8 +222,8 @@ async def _unless_ignored(
         return await walk(None)
 
 
-async def _walk_deals(run: Run, since: datetime | None) -> int:
-    mirror = run.mirror(How.POLL)
+async def _walk_deals(run: Run, since: datetime | None, how: How = How.POLL) -> int:
+    mirror = run.mirror(how)
     seen: set[int] = set()
     pages = 0
     async for page in run.kommo.deals(run.directory.field_keys, since=since):
@@ -233,14 +234,23 @@ async def _walk_deals(run: Run, since: datetime | None) -> int:
     run.steps.end("deals")
     if since is None:
         run.deals_read |= seen
-        await read_deals(run, mirror.absent_deals(seen, before=_surely_listed(run)))
+        await _read_deals_by_id(run, mirror.absent_deals(seen, before=_surely_listed(run)), how)
     else:
         mirror.mark_deals_deleted(await run.kommo.deleted_deal_ids(since=since))
     return len(seen)
 
 
 async def read_deals(run: Run, lead_ids: AbstractSet[int], how: How = How.POLL) -> None:
-    """Read deals by id; those that are not there are marked deleted, unless one of them could not be read."""
+    """Read deals as they are now: by id, or with all others where that takes fewer requests.
+
+    Those that are not there are marked deleted, unless one of them could not be read.
+    """
+    if len(lead_ids) / KOMMO_IDS_PER_FILTER > run.store.mirror.count_deals() / PAGE + 1:
+        await _walk_deals(run, None, how)
+    await _read_deals_by_id(run, lead_ids - run.deals_read, how)
+
+
+async def _read_deals_by_id(run: Run, lead_ids: AbstractSet[int], how: How) -> None:
     mirror, unreadable = run.mirror(how), len(run.kommo.refused.reasons)
     deals = await run.kommo.deals_by_id(lead_ids, run.directory.field_keys)
     mirror.keep_deals(list(deals.values()))

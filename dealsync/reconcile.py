@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from dealsync.apply import apply_actions
@@ -19,6 +19,8 @@ from dealsync.run import Progress, open_run
 from dealsync.settings import Environment, build_store, load_settings
 
 PLAN = "plan"
+NAMES_AGE = timedelta(minutes=10)
+"""How old the names of the Kommo account may be: what `init` has just read is not asked for again."""
 
 
 def job_of(*, apply: bool, reach: Reach) -> str:
@@ -50,7 +52,8 @@ async def reconcile(
     `Report.raise_if_failed`.
     """
     settings, reach = load_settings(), reach or Reach()
-    async with open_run(job_of(apply=apply, reach=reach), settings=settings, progress=progress) as run:
+    job = job_of(apply=apply, reach=reach)
+    async with open_run(job, settings=settings, progress=progress, account_age=NAMES_AGE) as run:
         await settle_doubts(run)
         await side_by_side(poll_lemon_squeezy(run, reach), poll_kommo(run, reach))
         plan = await make_plan(run)

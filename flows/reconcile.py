@@ -15,7 +15,7 @@ from dealsync.core.approval import Answer
 from dealsync.core.plan import Plan
 from dealsync.errors import RunInProgress
 from dealsync.poll import Reach, side_by_side
-from dealsync.reconcile import job_of, made_up_for
+from dealsync.reconcile import NAMES_AGE, job_of, made_up_for
 from dealsync.report import Report
 from dealsync.run import LONG_PATIENCE, PAUSED, Run, open_run
 from dealsync.settings import Settings
@@ -55,7 +55,7 @@ async def reconcile(
     question, outcomes = None, None
     try:
         async with (
-            open_run(job, settings=settings, progress=get_run_logger().debug) as run,
+            open_run(job, settings=settings, progress=get_run_logger().debug, account_age=NAMES_AGE) as run,
             showing_progress(run, applies=apply),
         ):
             plan = await _look_and_compare(run, reach)
@@ -86,6 +86,8 @@ async def _look_and_compare(run: Run, reach: Reach) -> Plan:
 async def _carry_out(job: str, settings: Settings, question: Question, reply: Reply) -> Report:
     """Hours may have passed: what was approved is sent as far as a new comparison still asks for it."""
     progress = get_run_logger().debug
-    async with open_run(job, settings=settings, progress=progress, patience=LONG_PATIENCE) as run:
+    async with open_run(
+        job, settings=settings, progress=progress, patience=LONG_PATIENCE, account_age=NAMES_AGE
+    ) as run:
         plan, actions = settle(run, question, reply, await _look_and_compare(run, Reach()))
         return await publish_report(run, plan, await apply_plan(run, actions))

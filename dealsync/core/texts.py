@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -149,6 +149,7 @@ def invoice_values(invoice: Invoice) -> dict[str, Any]:
     return {"amount": invoice.total, "refunded": invoice.refunded}
 
 
+@lru_cache(maxsize=10_000)  # prices repeat, and a locale's rules take longer than all else that is said of one
 def format_money(money: Money, locale: str) -> str:
     """Return an amount as people in `locale` write it: `$490.00`, `490,00 €`."""
     return format_currency(money.major, money.currency, locale=locale)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Engine, Text, cast, func, literal_column, null, select
+from sqlalchemy import Column, ColumnElement, Engine, Text, cast, func, literal_column, null, select
 from sqlalchemy.orm import DeclarativeBase
 
 from dealsync.core.assumptions import KOMMO_LIST_OVERLAP
 from dealsync.core.evidence import Claim, HintKind, IssuedCheckout
 from dealsync.core.tables import CHECKOUT_COLUMNS, COMPANY_COLUMNS, CUSTOMER_COLUMNS, HINT_COLUMNS, MERGE_COLUMNS
-from dealsync.ledger.frames import stored
+from dealsync.ledger.frames import frame, stored
 from dealsync.ledger.tables import CheckoutRow, ClaimRow, CompanyRow, CustomerRow, EventRow, MergeRow, UtcTime
 from dealsync.ledger.upsert import chunks, insert, table_of
 
@@ -80,10 +80,9 @@ class Evidence:
             cast(claims.lead_id, Text), literal_column("'{}'"), claims.order_identifier, claims.variant_id,
             claims.issued_at, claims.claimed_at,
         )  # fmt: skip
+        columns: list[Column[Any]] = [Column(n, UtcTime() if n.endswith("_at") else Text()) for n in HINT_COLUMNS]
         with self._engine.connect() as db:
-            rows = [*db.execute(told.order_by(events.event_id)), *db.execute(claimed.order_by(claims.nonce))]
-        columns = dict(zip(HINT_COLUMNS, zip(*rows, strict=True) if rows else [()] * len(HINT_COLUMNS), strict=True))
-        return pd.DataFrame({name: _series(name, values) for name, values in columns.items()})
+            return frame(db, columns, told.order_by(events.event_id), claimed.order_by(claims.nonce))
 
     def checkouts(self) -> pd.DataFrame:
         """Return every checkout that names a deal."""
@@ -117,9 +116,3 @@ class Evidence:
                 fresh = [c.name for c in table.columns if not c.primary_key and c.name not in once]
                 changed = {name: statement.excluded[name] for name in fresh}
                 db.execute(statement.on_conflict_do_update(index_elements=key, set_=changed), chunk)
-
-
-def _series(name: str, values: Sequence[Any]) -> pd.Series:
-    if name.endswith("_at"):
-        return pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=True))
-    return pd.Series(values, dtype="str")

@@ -260,6 +260,11 @@ class Mirror:
             younger = db.execute(select(func.count()).where(*mine)).scalar_one()
         return younger // page_size + 1
 
+    def count_deals(self) -> int:
+        """Return how many deals were seen, without those that were deleted."""
+        with self._engine.connect() as db:
+            return db.execute(select(func.count()).where(~DealRow.is_deleted)).scalar_one()
+
     def has_orders_of(self, store_id: str) -> bool:
         """Whether any order of a store was ever seen."""
         with self._engine.connect() as db:

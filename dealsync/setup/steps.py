@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from dealsync.account import AccountView
+from dealsync.account import AccountView, keep_account
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.lemonsqueezy.client import LemonSqueezy
 from dealsync.config import Config, NameOrId, Origin, words_of
@@ -164,6 +164,7 @@ class _Setting:
         lines = await webhooks.carry_out()
         env_names = tuple(self.env.changed) if self.env.write() else ()
         changed = self.file.write()
+        await self._keep(view, is_changed=bool(fields_made or stages_made))
         return SetUp(
             account=f"{view.account.name} ({view.account.account_id})",
             store=store,
@@ -206,6 +207,15 @@ class _Setting:
             users = []
             self.unfinished.append(NOT_ADMIN)
         return AccountView(account, tuple(pipelines), tuple(users), tuple(await self.kommo.deal_custom_fields()))
+
+    async def _keep(self, view: AccountView, *, is_changed: bool) -> None:
+        """Let the first run have the names that were just read, with those that were made."""
+        if not view.users:
+            return  # only admins see them
+        if is_changed:
+            pipelines, fields = await self.kommo.pipelines(), await self.kommo.deal_custom_fields()
+            view = replace(view, pipelines=tuple(pipelines), fields=tuple(fields))
+        keep_account(self.database.accounts, self.environment.kommo_origin, view)
 
     async def _remark(self) -> None:
         """Notice what is allowed, and hardly meant."""
