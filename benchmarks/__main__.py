@@ -16,7 +16,8 @@ from pathlib import Path
 from benchmarks.figures import Figure, document, heading, markdown, print_table, put_between_markers
 
 MODULES = (
-    "startup", "planning", "ledger", "keeping", "memory", "orchestration", "checkouts", "webhooks", "reconciling",
+    "startup", "planning", "ledger", "keeping", "memory", "orchestration", "checkouts", "webhooks", "booking",
+    "reconciling",
 )  # fmt: skip
 """Each has `figures(quick)`; the quick ones first."""
 Measure = Callable[[str, bool], Iterator[Figure]]
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None, measure: Measure = in_own_proce
     figures, failed = measured(wanted.only or MODULES, measure, quick=wanted.quick)
     head = heading(wanted.called or _command(wanted))
     if wanted.markdown:
-        text = wanted.markdown.read_text(encoding="utf-8") if wanted.markdown.exists() else ""
+        text = wanted.markdown.read_text(encoding="utf-8")
         wanted.markdown.write_text(put_between_markers(text, markdown(figures, head)), encoding="utf-8")
     if wanted.json:
         print(document(figures, head))
@@ -80,11 +81,23 @@ def main(arguments: Sequence[str] | None = None, measure: Measure = in_own_proce
     return int(bool(failed) or (wanted.strict and bool(missed)))
 
 
+def _marked(name: str) -> Path:
+    """Refuse a file that cannot take the table before half an hour is spent on it."""
+    path = Path(name)
+    try:
+        put_between_markers(path.read_text(encoding="utf-8") if path.exists() else "", "")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{name}: {error}") from error
+    return path
+
+
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description="Measure dealsync, and print one table.")
     parser.add_argument("--quick", action="store_true", help="leave out what is long: under three minutes in all")
     parser.add_argument("--only", action="append", choices=MODULES, help="this one alone; may be given more than once")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="put the table between the file's markers, too")
+    parser.add_argument(
+        "--markdown", type=_marked, metavar="FILE", help="put the table between the file's markers, too"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a goal is missed")
     parser.add_argument("--called", help=argparse.SUPPRESS)  # what was typed, where it was not this

@@ -101,10 +101,14 @@ def plot(path: Path, sizes: Sequence[int]) -> None:
     with mpl.rc_context(STYLE):
         drawing = Drawing(figsize=(7.2, 3.2), layout="constrained")
         panels = drawing.subplots(1, 2)
-        series = (("seconds of one plan", "wall_s", GOOD), ("memory of the process, MB", "peak_mb", COLOURS[1]))
+        series = (
+            ("seconds of the processor, one plan", "cpu_s", GOOD),
+            ("memory of the process, MB", "peak_mb", COLOURS[1]),
+        )
         for axes, (title, key, colour) in zip(panels, series, strict=True):
             values = [told[key] for told in measured]
-            linear = [values[-1] * size / sizes[-1] for size in sizes]
+            middle = len(sizes) // 2
+            linear = [values[middle] * size / sizes[middle] for size in sizes]
             axes.plot(sizes, linear, color=QUIET, linewidth=1, linestyle="--", label="equal cost an order")
             axes.plot(sizes, values, color=colour, marker="o", markersize=4, label="measured")
             goals = [(size, goal[key == "peak_mb"]) for size, goal in GOALS.items() if goal[0]]

@@ -15,7 +15,7 @@ from benchmarks.processes import run
 from dealsync.cli import app
 
 HELP_GOAL_S = 0.3
-TIMES, QUICK_TIMES = 5, 2
+TIMES, QUICK_TIMES = 5, 1
 OFFLINE = {
     "LEMON_SQUEEZY_API_KEY": "none", "LEMON_SQUEEZY_STORE_ID": "1", "KOMMO_DOMAIN": "none.kommo.com",
     "KOMMO_TOKEN": "none",

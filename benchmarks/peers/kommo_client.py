@@ -16,6 +16,7 @@ WON = 142
 
 
 async def book(payments: list[dict]) -> None:
+    """Read what a run of ours reads, then close the deals and write the notes in the client's own batches."""
     token = LongLivedToken(os.environ["KOMMO_TOKEN"])
     async with AmoCRMClient(base_url=os.environ["KOMMO_API_URL"], auth=token) as kommo:
 
