@@ -44,7 +44,6 @@ class Trends:
 
         What a poll found that was paid before dealsync first looked is not counted: nobody could have been quicker.
         """
-        first_look = select(func.min(RunRow.started_at)).scalar_subquery()
         was_told = RunRow.job.not_in(APPLYING_JOBS)
         query = (
             select(OrderRow.created_at, LedgerEntry.closed_at, RunRow.job)
@@ -53,11 +52,15 @@ class Trends:
             .where(LedgerEntry.kind.in_((Kind.CLOSE.value, Kind.CREATE_DEAL.value)))
             .where(LedgerEntry.state == State.APPLIED.value, LedgerEntry.closed_at.is_not(None))
             .where(OrderRow.created_at >= since, OrderRow.total_minor > 0)
-            .where(or_(OrderRow.created_at >= first_look, was_told))
             .order_by(LedgerEntry.closed_at, OrderRow.order_id)
         )
         with self._engine.connect() as db:
-            return [Won(*row) for row in db.execute(query)]
+            began_at = db.scalar(select(func.min(RunRow.started_at)))
+            if began_at is None:
+                return []
+            # Lemon Squeezy tells whole seconds: what was paid in the first run's own second may have been seen.
+            seen = or_(OrderRow.created_at >= began_at.replace(microsecond=0), was_told)
+            return [Won(*row) for row in db.execute(query.where(seen))]
 
     def payments(self, since: datetime, store_ids: Collection[str], *, test_mode: bool) -> Counter[date]:
         """Return how many orders were paid on each day (UTC)."""

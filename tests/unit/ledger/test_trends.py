@@ -62,6 +62,14 @@ def test_won__tells_of_each_payment_when_it_came_when_its_deal_was_won_and_by_wh
     assert Trends(engine).won(NOW - minutes(10)) == found[:1]
 
 
+def test_won__counts_what_was_paid_in_the_second_in_which_dealsync_first_looked(engine: Engine) -> None:
+    run(engine, "a", "reconcile", started_at=BEGIN + timedelta(seconds=0.7))
+    Mirror(engine).keep_orders([order(1, created_at=BEGIN), order(2, created_at=BEGIN - timedelta(seconds=1))])
+    closed(engine, 1, "a")
+    closed(engine, 2, "a")
+    assert [one.paid_at for one in Trends(engine).won(BEGIN - timedelta(days=1))] == [BEGIN]
+
+
 def test_days__count_payments_and_refunds_of_these_stores_and_this_mode(engine: Engine) -> None:
     def at(days: int, number: int, **changes: Any) -> Any:
         return order(number, created_at=NOW - timedelta(days=days), **changes)
