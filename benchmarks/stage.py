@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks.processes import run
 from dealsync.ledger.database import open_database
 from dealsync.ledger.inbox import Inbox
 
@@ -63,27 +63,17 @@ class Stage:
     def measured(self, *command: str) -> Measured:
         """Run a program to its end, and tell what it took and what it asked of both APIs meanwhile."""
         httpx.post(f"{self.url}/control/requests/reset", timeout=60).raise_for_status()
-        began = time.perf_counter()
-        with (self.folder / "measured.txt").open("w+", encoding="utf-8") as printed:
-            process = subprocess.Popen(  # noqa: S603 - the same
-                command, env=os.environ | self.environment, cwd=self.folder, stdout=printed
-            )
-            _, status, used = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - began
-            process.returncode = os.waitstatus_to_exitcode(status)
-            printed.seek(0)
-            if process.returncode:
-                raise RuntimeError(f"{command[1:]} ended with {process.returncode}: {printed.read()[-2000:]}")
-            told = self.look("requests")
-            return Measured(
-                seconds,
-                used.ru_utime + used.ru_stime,
-                used.ru_maxrss / 1024,
-                Counter(told["counts"]),
-                told["kommo_max_per_second"],
-                sum(told["refused_429"].values()),
-                printed.read(),
-            )
+        ran = run(*command, environment=self.environment, folder=self.folder)
+        told = self.look("requests")
+        return Measured(
+            ran.wall_s,
+            ran.cpu_s,
+            ran.peak_mb,
+            Counter(told["counts"]),
+            told["kommo_max_per_second"],
+            sum(told["refused_429"].values()),
+            ran.output,
+        )
 
     @property
     def inbox(self) -> Inbox:
