@@ -7,6 +7,7 @@ API's own words, its neighbours are sent again; an answer that never came leaves
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -76,6 +77,8 @@ NO_TASK = Result(State.FAILED, error="the task that it changes was not set")
 NO_CONTACT = Result(State.FAILED, error="its contact was not created")
 ABREAST = 3
 """Batches of one kind that are under way at the same time: enough for an answer that takes half a second."""
+SLICE = 20
+"""Batches of changes that are got ready together."""
 TOO_MUCH, FEW = 504, 25
 """Kommo answers 504 to a batch that is too large for it; one as small as this has another reason."""
 Results = dict[str, Result]
@@ -168,14 +171,25 @@ async def _change_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
     for action in actions:
         if action.lead_id is not None and isinstance(action.change, DealChange):
             by_lead.setdefault(action.lead_id, []).append(action)
+    outcomes: list[Outcome] = []
+    done, size = 0, SLICE * run.settings.config.limits.batch_size
+    for lead_ids in batches(sorted(by_lead), size):
+        groups = {lead_id: by_lead[lead_id] for lead_id in lead_ids}
+        outcomes += await _change_slice(run, groups, done, len(by_lead))
+        done += len(groups)
+    return outcomes
+
+
+async def _change_slice(run: Run, groups: Mapping[int, list[Action]], done: int, whole: int) -> list[Outcome]:
+    """Change some of the deals, after `done` others, of a `whole`: what is looked up and rendered takes memory."""
     field_ids, digits = run.directory.field_ids, run.directory.policy.price_digits
-    stands, parcels = run.store.mirror.stands(by_lead), []
-    for lead_id, group in sorted(by_lead.items()):
+    stands, parcels = run.store.mirror.stands(groups), []
+    for lead_id, group in groups.items():
         body = render.deal_change(lead_id, _changes(group), field_ids, price_digits=digits)
         parcels.append(Parcel(str(lead_id), body, tuple(group), lead_id, _ways_back(group, stands.get(lead_id))))
 
-    changes = {lead_id: merged(_changes(group)) for lead_id, group in by_lead.items()}
-    undone = {a.lead_id for a in actions if a.kind is Kind.RESTORE}
+    changes = {lead_id: merged(_changes(group)) for lead_id, group in groups.items()}
+    undone = {lead_id for lead_id, group in groups.items() if any(a.kind is Kind.RESTORE for a in group)}
 
     async def call(batch: Sequence[Parcel]) -> Results:
         times = await run.kommo.update_deals([p.body for p in batch])
@@ -184,7 +198,7 @@ async def _change_deals(run: Run, actions: Sequence[Action]) -> list[Outcome]:
         run.mirror(How.WRITE).apply_changes(accepted)
         return {str(lead_id): Result(State.APPLIED, lead_id, at) for lead_id, at in times.items()}
 
-    return _outcomes(await _deliver(run, parcels, call, "deals"))
+    return _outcomes(await _deliver(run, parcels, call, "deals", done, whole))
 
 
 def _ways_back(group: Iterable[Action], deal: Deal | None) -> dict[str, DealChange]:
@@ -274,31 +288,35 @@ def _creating(create: Callable[[Sequence[dict[str, Any]]], Awaitable[dict[str, i
     return call
 
 
-async def _deliver(run: Run, parcels: Sequence[Parcel], call: Call, what: str) -> list[tuple[Parcel, Result]]:
+async def _deliver(
+    run: Run, parcels: Sequence[Parcel], call: Call, what: str, done: int = 0, whole: int | None = None
+) -> list[tuple[Parcel, Result]]:
     """Send parcels in batches and record what became of each; every one has a result in the end.
 
     While a batch is on its way the next ones are got ready. The first failure that ends the run lets those that are
-    on their way come to their end.
+    on their way come to their end. Watchers are told of `done` items before these, of a `whole`.
     """
-    waiting = deque(enumerate(batches(parcels, run.settings.config.limits.batch_size)))
-    count, delivered = len(waiting), dict[int, list[tuple[Parcel, Result]]]()
+    size, whole = run.settings.config.limits.batch_size, len(parcels) if whole is None else whole
+    waiting = deque(enumerate(batches(parcels, size), done // size))
+    workers, delivered = min(ABREAST, len(waiting)), dict[int, list[tuple[Parcel, Result]]]()
 
     async def deliver() -> None:
         while waiting:
             number, batch = waiting.popleft()
-            words = f"Kommo: writing {what}, {sum(map(len, delivered.values()))} of {len(parcels)} done"
-            run.reach(f"writing {what}", words, number, count, writes=True)
+            words = f"Kommo: writing {what}, {done + sum(map(len, delivered.values()))} of {whole} done"
+            run.reach(f"writing {what}", words, number, math.ceil(whole / size), writes=True)
             try:
                 delivered[number] = await _deliver_batch(run, batch, call)
             except BaseException:
                 waiting.clear()
                 raise
 
-    ends = await asyncio.gather(*(deliver() for _ in range(min(ABREAST, count))), return_exceptions=True)
+    ends = await asyncio.gather(*(deliver() for _ in range(workers)), return_exceptions=True)
     for end in ends:
         if end is not None:
             raise end
-    run.steps.end(f"writing {what}")
+    if done + len(parcels) == whole:
+        run.steps.end(f"writing {what}")
     return [answered for number in sorted(delivered) for answered in delivered[number]]
 
 
