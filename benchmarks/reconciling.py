@@ -33,7 +33,7 @@ LS_PAGE, KOMMO_PAGE, BATCH = 100, 250, 250
 SLICES, QUIET = 24, 12
 REQUESTS_GOAL, TIME_GOAL = 1.05, 1.15
 MEMORY_GOAL_MB = 700.0
-QUICK, WHOLE = (1_000, 10_000), (1_000, 10_000, 100_000)
+QUICK, WHOLE = (1_000,), (1_000, 10_000, 100_000)
 RUN = (sys.executable, "-m", "dealsync", "reconcile", "--apply", "--json", "--max-changes", "1000000")
 OF_DEALS = {Kind.CLOSE, Kind.ATTENTION, Kind.PRICE, Kind.FIELDS, Kind.TAG, Kind.UNTAG, Kind.RESTORE}
 """All changes of one deal are one item of one request."""

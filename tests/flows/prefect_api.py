@@ -7,14 +7,30 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+from tenacity import RetryCallState, retry, retry_if_result, stop_after_delay, wait_fixed
 
 from dealsync.local_prefect import LocalPrefect
 
 
 def ask(server: LocalPrefect, method: str, path: str, body: Any = None) -> Any:
     """Send a request to its API; return the answer."""
-    answer = httpx.request(method, f"{server.ui_url}/api{path}", json=body, timeout=30).raise_for_status()
+    answer = _sent(method, f"{server.ui_url}/api{path}", body).raise_for_status()
     return answer.json() if answer.content else None
+
+
+def _last(state: RetryCallState) -> Any:
+    return state.outcome.result() if state.outcome else None
+
+
+@retry(
+    retry=retry_if_result(lambda answer: answer.status_code == httpx.codes.SERVICE_UNAVAILABLE),
+    stop=stop_after_delay(60),
+    wait=wait_fixed(0.5),
+    retry_error_callback=_last,
+)
+def _sent(method: str, url: str, body: Any) -> httpx.Response:
+    """A busy server answers 503 for moments, and has done nothing."""
+    return httpx.request(method, url, json=body, timeout=30)
 
 
 @contextmanager
