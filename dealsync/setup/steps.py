@@ -13,7 +13,7 @@ from dealsync.account import AccountView, keep_account
 from dealsync.apis.kommo.client import Kommo
 from dealsync.apis.lemonsqueezy.client import LemonSqueezy
 from dealsync.config import Config, NameOrId, Origin, words_of
-from dealsync.errors import ConfigError, Rejected, Unauthorized
+from dealsync.errors import ApiError, ConfigError, Rejected, Unauthorized
 from dealsync.ledger.database import told_as_ours
 from dealsync.ledger.runs import APPLYING_JOBS, DONE, utc_now
 from dealsync.ledger.sent_secrets import SentSecrets
@@ -213,7 +213,10 @@ class _Setting:
         if not view.users:
             return  # only admins see them
         if is_changed:
-            pipelines, fields = await self.kommo.pipelines(), await self.kommo.deal_custom_fields()
+            try:
+                pipelines, fields = await self.kommo.pipelines(), await self.kommo.deal_custom_fields()
+            except ApiError:
+                return  # all is made and written: the first run reads them itself
             view = replace(view, pipelines=tuple(pipelines), fields=tuple(fields))
         keep_account(self.database.accounts, self.environment.kommo_origin, view)
 

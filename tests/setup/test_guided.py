@@ -11,12 +11,13 @@ from typing import Any
 import httpx
 import pytest
 
+from dealsync.apis.kommo.client import Kommo
 from dealsync.core.mapping import FIELDS
-from dealsync.errors import ConfigError
+from dealsync.errors import ConfigError, Unreachable
 from dealsync.setup import SILENT, Option, Wishes, begin
 from dealsync.setup.questions import Nobody
 from tests.accounts import INVOICE_SENT, SALES, Accounts, simulated
-from tests.typist import DOWN, ENTER, SPACE, STOP, dotenv, guided
+from tests.typist import DOWN, ENTER, SPACE, STOP, dotenv, guided, unattended
 
 RECEIVER = "https://deals.example"
 PLACES = ("LEMON_SQUEEZY_API_URL", "KOMMO_API_URL")
@@ -304,3 +305,22 @@ def test_guided__a_store_without_products_leaves_checkouts_for_later(
     done = guided(*entering(bare), *CHOOSING[:8], ENTER)
     assert "no published product" in capsys.readouterr().out
     assert any("LEMON_SQUEEZY_VARIANT_ID" in step for step in done.next_steps)
+
+
+def test_init__is_done_although_the_names_cannot_be_read_once_more_and_the_first_run_reads_them(
+    keyed: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([Kommo.pipelines])
+
+    async def once(kommo: Kommo) -> Any:
+        if (read := next(answers, None)) is None:
+            raise Unreachable("kommo: away for a moment")
+        return await read(kommo)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Kommo, "pipelines", once)
+        done = unattended()
+    assert (done.changed, len(done.fields_made)) == (True, len(FIELDS))
+    forget_requests(keyed)
+    keyed.run(apply=False)
+    assert keyed.requests()["counts"]["kommo GET /api/v4/leads/pipelines"] == 1
