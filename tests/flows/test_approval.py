@@ -6,13 +6,16 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import invisibility_of_element_located
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from dealsync.approving import weighed
@@ -33,6 +36,7 @@ needs_browser = pytest.mark.skipif(
 )
 __all__ = ["browser"]
 OPTIONS = {"apply": True, "max_changes": 0}
+PRESSES = 5
 
 
 def sale(accounts: Accounts, name: str) -> int:
@@ -133,7 +137,17 @@ def answer(
         filled[1].select_by_visible_text(kind)
     for field, text in zip(dialog.find_elements(By.TAG_NAME, "textarea"), (name, reason), strict=True):
         field.send_keys(text)
+    # A busy server refuses now and then, and the dialog stays: a person presses once more.
+    assert any(submitted(browser) for _ in range(PRESSES))
+
+
+def submitted(browser: Chrome) -> bool:
+    """Press the button; return whether the dialog went away."""
     button(browser, "Submit").click()
+    gone = invisibility_of_element_located((By.CSS_SELECTOR, "[role=dialog]"))
+    with suppress(TimeoutException):
+        return bool(WebDriverWait(browser, 10).until(gone))
+    return False
 
 
 def button(browser: Chrome, text: str) -> WebElement:

@@ -77,7 +77,7 @@ def test_ui__shows_the_run_of_a_payment_what_it_did_and_how_dealsync_stands(
     seen(browser, "report", "deals closed as won")
     page = opened(browser, served, "report", "Events", "order_created", "closed as won")
     assert BUYER not in page
-    assert any(f"leads/detail/{lead_id}" in link for link in links(browser))
+    linked(browser, lead_id)
 
     accounts.simulator.world.faults.update({"webhook_loss": 1.0})  # what follows is for the nightly run
     contact = {"name": "Ann Example", "email": "ann@example.com"}
@@ -90,7 +90,7 @@ def test_ui__shows_the_run_of_a_payment_what_it_did_and_how_dealsync_stands(
     opened(browser, served, "drift", "paid, but there is no deal", "under a day")
     opened(browser, served, "latency", "24 hours", "webhook")
     opened(browser, served, "reviews", "resolve-review", "since")
-    assert all(any(f"leads/detail/{deal}" in link for link in links(browser)) for deal in deals)
+    linked(browser, *deals)
     for key in ("chart-payments-per-day", "chart-time-to-close", "chart-drift-over-time"):
         opened(browser, served, key)
         WebDriverWait(browser, PATIENCE_S).until(lambda driver: painted(driver) > 0)
@@ -140,8 +140,14 @@ def everything(browser: Chrome) -> str:
     return "\n".join(browser.execute_script(held))
 
 
-def links(browser: Chrome) -> list[str]:
-    return [link.get_attribute("href") or "" for link in browser.find_elements(By.TAG_NAME, "a")]
+def linked(browser: Chrome, *lead_ids: int) -> None:
+    """Wait until the page has a link to each of these deals: it comes a moment after the text."""
+
+    def all_there(driver: Chrome) -> bool:
+        hrefs = [link.get_attribute("href") or "" for link in driver.find_elements(By.TAG_NAME, "a")]
+        return all(any(f"leads/detail/{lead_id}" in href for href in hrefs) for lead_id in lead_ids)
+
+    WebDriverWait(browser, PATIENCE_S, ignored_exceptions=[StaleElementReferenceException]).until(all_there)
 
 
 def painted(browser: Chrome) -> int:
