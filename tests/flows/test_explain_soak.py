@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -67,7 +68,8 @@ def test_soak__met_all_that_it_is_about(played: Played) -> None:
 
 
 def test_explain__tells_the_whole_chain_of_every_write_and_every_edit_of_a_person(played: Played) -> None:
-    assert gaps_in(played.timelines, played.kommo, played.log) == []
+    gaps = gaps_in(played.timelines, played.kommo, played.log)
+    assert gaps == [], json.dumps({i: played.timelines[i] for i in played.timelines if f"lead:{i}: " in str(gaps)})
 
 
 def test_explain__tells_nothing_as_a_persons_that_no_person_did(played: Played) -> None:
