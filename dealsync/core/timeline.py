@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -26,6 +27,9 @@ from dealsync.core.records import (
 from dealsync.core.sightings import ENTERED_BY, How
 from dealsync.core.states import CAME_BACK, State, Step
 from dealsync.core.told import ACTION_WORDS, DECISION_WORDS, HOW_WORDS, Values
+
+MADE = "leads.add"
+"""The webhook that tells of a new deal."""
 
 
 class Happening(StrEnum):
@@ -113,21 +117,25 @@ def make_timeline(records: Records) -> tuple[Moment, ...]:
 
 
 class _Movers:
-    """Who changed a deal at a moment of its own time, as far as Kommo told: in webhooks, or in its events."""
+    """Who changed a deal at a moment of its own time, as far as Kommo told: in webhooks, or in its events.
+
+    Times have whole seconds: who made a deal need not have changed it in the same one, and of several nobody is named.
+    """
 
     def __init__(self, records: Records) -> None:
-        self._users: dict[tuple[str, datetime], str] = {}
+        self._users: defaultdict[tuple[str, datetime], set[str]] = defaultdict(set)
         for hook in records.webhooks:
-            if hook.sender == Sender.KOMMO and hook.object_updated_at and (user := hook.told.get("modified_user_id")):
-                self._users[hook.about, hook.object_updated_at] = user
+            is_change = hook.sender == Sender.KOMMO and hook.event_name != MADE
+            if is_change and hook.object_updated_at and (user := hook.told.get("modified_user_id")):
+                self._users[hook.about, hook.object_updated_at].add(user)
         for seen in records.sightings:
             if seen.changed_at and ENTERED_BY in seen.changes:
-                self._users[seen.about, seen.changed_at] = str(seen.changes[ENTERED_BY][1])
+                self._users[seen.about, seen.changed_at].add(str(seen.changes[ENTERED_BY][1]))
 
     def of(self, seen: SightingRecord) -> str:
-        """Return who it was, in words; empty if nobody told."""
-        user = self._users.get((seen.about, seen.changed_at), "") if seen.changed_at else ""
-        return _user(user) if user else ""
+        """Return who it was, in words; empty if nobody told, or if it may have been several."""
+        users = self._users.get((seen.about, seen.changed_at), set()) if seen.changed_at else set()
+        return _user(next(iter(users))) if len(users) == 1 else ""
 
 
 def _user(user_id: object) -> str:

@@ -126,6 +126,18 @@ def test_edit__names_its_user_where_a_webhook_of_that_moment_told() -> None:
     assert (later[-1].who, "by a person" in later[-1].words) == ("", True)
 
 
+def test_edit__names_neither_who_made_the_deal_in_that_second_nor_one_of_several() -> None:
+    hook = webhook(
+        sender="kommo", event_name="leads.add", about="lead:31", done_at=None, lead_text=None,
+        object_updated_at=at(0), told={"modified_user_id": "501"},
+    )  # fmt: skip
+    edit = seen(changed_at=at(0))
+    assert told(webhooks=(hook,), sightings=(edit,))[-1].who == ""
+    moves = [replace(hook, event_name="leads.update", told={"modified_user_id": user}) for user in ("502", "503")]
+    assert told(webhooks=(hook, moves[0]), sightings=(edit,))[-1].who == "user 502"
+    assert told(webhooks=(hook, *moves), sightings=(edit,))[-1].who == ""
+
+
 @pytest.mark.parametrize(("user_id", "who"), [(503, "user 503"), (0, "a robot")])
 def test_edit__names_whom_kommos_events_told(user_id: int, who: str) -> None:
     events = seen(at=at(2), how=How.EVENTS, changed_at=at(0), changes={"entered_by": [None, user_id]})
