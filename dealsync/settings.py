@@ -29,7 +29,8 @@ from dealsync.apis.lemonsqueezy.client import LemonSqueezy
 from dealsync.apis.pace import Pace
 from dealsync.apis.transport import Auth, FixedToken
 from dealsync.config import Config, load_config, words_of
-from dealsync.core.assumptions import KOMMO_MOST_IN_A_SECOND
+from dealsync.core.assumptions import KOMMO_MOST_IN_A_SECOND, LS_MINUTE_COUNTS_AS_A_WHOLE
+from dealsync.core.turns import Rate
 from dealsync.errors import ConfigError
 from dealsync.ledger.accounts import Accounts
 from dealsync.ledger.alerts import Alerts
@@ -51,6 +52,9 @@ from dealsync.ledger.slots import PaceState, SharedSlots, limit_name, open_machi
 from dealsync.ledger.tokens import Tokens
 from dealsync.mail.send import Postman
 
+AT_ONCE_OF, KEPT_OF = 7, 56
+"""Of a minute's requests to Lemon Squeezy a seventh may leave together, more than a run of a small account asks for; a
+56th is kept for a webhook's work that comes when the others are used up."""
 INSTEAD = "instead"
 """Type of the error of a setting that is missing, but that others could stand in for."""
 ABSENT = ("missing", INSTEAD)
@@ -252,17 +256,9 @@ class Limits:
     database: Engine
     machine: Engine
 
-    def pace(
-        self, api: str, origin: str, per_second: float, *, most_in_a_second: int | None = None, urgent: bool = False
-    ) -> Pace:
-        """Return the turns of one client; `most_in_a_second` is what the API bears before it answers 429."""
-        slots = SharedSlots(
-            limit_name(api, origin),
-            per_second,
-            database=self.database,
-            machine=self.machine,
-            most_in_a_second=most_in_a_second,
-        )
+    def pace(self, api: str, origin: str, rate: Rate, *, urgent: bool = False) -> Pace:
+        """Return the turns of one client."""
+        slots = SharedSlots(limit_name(api, origin), rate, database=self.database, machine=self.machine)
         return Pace(api, slots, urgent=urgent)
 
     def blocked(self) -> dict[str, str]:
@@ -388,23 +384,25 @@ def build_lemon_squeezy(environment: Environment, store: Store, *, urgent: bool 
     return LemonSqueezy(
         origin=origin,
         api_key=environment.lemon_squeezy_api_key.get_secret_value(),
-        pace=store.limits.pace(
-            "lemon_squeezy", origin, environment.lemon_squeezy_requests_per_minute / 60, urgent=urgent
-        ),
+        pace=store.limits.pace("lemon_squeezy", origin, lemon_squeezy_rate(environment), urgent=urgent),
     )
 
 
 def build_kommo(environment: Environment, store: Store, *, urgent: bool = False, auth: Auth | None = None) -> Kommo:
     """Return the Kommo client; it shares its limit and its tokens likewise. `auth` stands in for the tokens."""
     origin = environment.kommo_origin
-    pace = store.limits.pace(
-        "kommo",
-        origin,
-        environment.kommo_requests_per_second,
-        most_in_a_second=KOMMO_MOST_IN_A_SECOND,
-        urgent=urgent,
-    )
+    rate = Rate(environment.kommo_requests_per_second, most=KOMMO_MOST_IN_A_SECOND)
+    pace = store.limits.pace("kommo", origin, rate, urgent=urgent)
     return Kommo(origin=origin, auth=auth or _kommo_auth(environment, store, pace), pace=pace)
+
+
+def lemon_squeezy_rate(environment: Environment) -> Rate:
+    """What a run of a small account asks for leaves at once; the rest evenly, and never over the minute's sum."""
+    in_a_minute = environment.lemon_squeezy_requests_per_minute
+    if not LS_MINUTE_COUNTS_AS_A_WHOLE:
+        return Rate(in_a_minute / 60)
+    at_once, kept = in_a_minute // AT_ONCE_OF, in_a_minute // KEPT_OF
+    return Rate(in_a_minute / 60, at_once=max(at_once, 1), most=in_a_minute, window_s=60.0, kept_for_urgent=kept)
 
 
 def build_postman(environment: Environment) -> Postman:

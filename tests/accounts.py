@@ -14,6 +14,7 @@ import pytest
 import tomlkit
 
 from dealsync import settings
+from dealsync.core.turns import Rate
 from dealsync.poll import Reach
 from dealsync.reconcile import reconcile
 from dealsync.report import Report
@@ -31,8 +32,8 @@ HTTP = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
 class Unpaced(LocalSlots):
     """Turns at once: the simulator's limits are off in stories, the shared turns have tests of their own."""
 
-    def __init__(self, name: str, per_second: float, **engines: Any) -> None:
-        del name, per_second, engines
+    def __init__(self, name: str, rate: Rate, **engines: Any) -> None:
+        del name, rate, engines
         super().__init__(1_000_000)
 
 

@@ -15,7 +15,7 @@ class LocalSlots:
 
     async def reserve(self, *, urgent: bool, yielding: bool) -> Turn:
         """Reserve the next turn; nobody else is about, so nobody has to yield."""
-        standing = await self.take_off()
+        standing = await self.take_off(urgent=urgent)
         if standing.blocked or standing.wait_s > LONGEST_WAIT_S:
             return standing
         now_s = _now_s()
@@ -23,7 +23,7 @@ class LocalSlots:
         self._last_s = max(now_s, self._hold_until_s, self._last_s + spacing_s)
         return Turn(self._last_s - now_s)
 
-    async def take_off(self) -> Turn:
+    async def take_off(self, *, urgent: bool) -> Turn:
         """Tell whether a reserved turn may still be taken."""
         left_s = self._hold_until_s - _now_s()
         return Turn(max(left_s, 0.0), granted=left_s <= 0 and not self._blocked, held=left_s > 0, blocked=self._blocked)

@@ -1,4 +1,4 @@
-"""When the next request may leave: evenly spaced turns, patience after a 429, silence after a ban.
+"""When the next request may leave: turns, patience after a 429, silence after a ban.
 
 Who else uses the same limit is the business of the slots behind it: those of `dealsync.ledger.slots` are shared by
 every process of the machine and every worker on the same database.
@@ -24,7 +24,7 @@ class Slots(Protocol):
     async def reserve(self, *, urgent: bool, yielding: bool) -> Turn:
         """Reserve the next turn. Without `urgent` it may be refused for a moment, while urgent work is about."""
 
-    async def take_off(self) -> Turn:
+    async def take_off(self, *, urgent: bool) -> Turn:
         """Ask, when a reserved turn has come, whether it may be taken; the answer names the flight."""
 
     async def land(self, flight: str) -> None:
@@ -73,7 +73,7 @@ class Pace:
                 yielded_s += reserved.wait_s
                 continue
             # A turn that was waited for can have been overtaken by a 429 or a ban.
-            while not (taken := await self._slots.take_off()).granted and not taken.held:
+            while not (taken := await self._slots.take_off(urgent=self._urgent)).granted and not taken.held:
                 await self._wait(taken)
             self._stop_if_blocked(self._blocked)
             if taken.granted:

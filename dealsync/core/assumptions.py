@@ -49,6 +49,10 @@ No sample is published. On False nobody follows merges: a payment of such a deal
 ZERO_DECIMAL_AMOUNTS_ARE_WHOLE_UNITS = True
 """Whether amounts in JPY, KRW and the like are whole units rather than hundredths."""
 
+LS_MINUTE_COUNTS_AS_A_WHOLE = True
+"""Whether the 300 requests of a minute may come in any rhythm: nothing tells of a limit on shorter spans. On False they
+are evenly spaced."""
+
 LS_PAGE_SIZE = 100
 """Rows in one page: the published maximum. What a larger size does is not known, so it is never sent."""
 

@@ -11,6 +11,26 @@ RECOVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """How fast an API may be asked, by all processes together.
+
+    Turns come `per_second`, after a pause up to `at_once` of them together. Never do more than `most` requests count
+    in any `window_s` seconds; None where the spacing keeps far enough from what the API bears. The last few of `most`
+    are kept for urgent work.
+    """
+
+    per_second: float
+    at_once: int = 1
+    most: int | None = None
+    window_s: float = 1.0
+    kept_for_urgent: int = 0
+
+    def most_for(self, *, urgent: bool) -> int | None:
+        """How many requests may count in a window when one more wants to leave."""
+        return self.most if self.most is None or urgent else max(self.most - self.kept_for_urgent, 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """Go in `wait_s` seconds if `granted`; else what stands in the way, and for how many seconds."""
 

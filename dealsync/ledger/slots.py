@@ -6,8 +6,8 @@ on other machines. A block is kept in both, outlasts restarts, and is lifted by 
 machine is kept in the database only, so that a new simulator at the same address is not taken for the banned one.
 
 Spacing alone does not keep a limit: a request can be slow to arrive and meet the next ones there. It arrives between
-its departure and its answer, so it counts from the one until a second after the other, and no more than the API bears
-count at any time.
+its departure and its answer, so it counts from the one until a window of the limit after the other, and no more than
+the API bears count at any time. That also keeps the limit where turns that nobody took are given out together.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from dealsync.core.turns import LONGEST_WAIT_S, RECOVERY_S, Turn
+from dealsync.core.turns import LONGEST_WAIT_S, RECOVERY_S, Rate, Turn
 from dealsync.errors import DatabaseError
 from dealsync.ledger.blocks import Blocks
 from dealsync.ledger.sqlite import pragmas
@@ -68,23 +68,20 @@ LONGEST_HOLD = 3600 * SECOND
 class SharedSlots:
     """Slots of one API at one origin, for `dealsync.apis.pace.Pace`."""
 
-    def __init__(
-        self, name: str, per_second: float, *, database: Engine, machine: Engine, most_in_a_second: int | None = None
-    ) -> None:
-        """`most_in_a_second` is what the API bears; None where the spacing keeps far enough from it."""
+    def __init__(self, name: str, rate: Rate, *, database: Engine, machine: Engine) -> None:
         self._name = name
-        self._most = most_in_a_second
+        self._rate = rate
         self._blocks = [Blocks(database)] if _is_local(name) else [Blocks(machine), Blocks(database)]
-        self._machine = _Row(machine, name, round(SECOND / per_second))
-        self._shared = _Row(database, name, round(SECOND / per_second)) if _has_a_server(database) else None
+        self._machine = _Row(machine, name, rate)
+        self._shared = _Row(database, name, rate) if _has_a_server(database) else None
 
     async def reserve(self, *, urgent: bool, yielding: bool) -> Turn:
         """Reserve the next turn; without one, tell what stands in the way."""
         return await asyncio.to_thread(self._reserve, urgent, yielding)
 
-    async def take_off(self) -> Turn:
-        """Take a reserved turn, unless a hold, a block or slow requests under way forbid it."""
-        return await asyncio.to_thread(self._take_off)
+    async def take_off(self, *, urgent: bool) -> Turn:
+        """Take a reserved turn, unless a hold, a block or as many requests as the API bears forbid it."""
+        return await asyncio.to_thread(self._take_off, urgent)
 
     async def land(self, flight: str) -> None:
         """Tell that a request is over."""
@@ -137,18 +134,19 @@ class SharedSlots:
     def _rows(self) -> list[_Row]:
         return [self._machine, *([self._shared] if self._shared else [])]
 
-    def _take_off(self) -> Turn:
+    def _take_off(self, urgent: bool) -> Turn:
         if blocked := self._blocked():
             return Turn(granted=False, blocked=blocked)
         if left := max(row.held_for() for row in self._rows()):
             return Turn(left / SECOND, granted=False, held=True)
-        if self._most is None:
+        most = self._rate.most_for(urgent=urgent)
+        if most is None:
             return Turn()
         flight = secrets.token_hex(16)
         with ExitStack() as transactions:
             open_rows = [(row, transactions.enter_context(row.begin())) for row in self._rows()]
             for row, db in open_rows:
-                if wait := row.crowded_for(db, self._most):
+                if wait := row.crowded_for(db, most):
                     return Turn(wait / SECOND, granted=False)
             for row, db in open_rows:
                 row.take_off(db, flight)
@@ -158,8 +156,11 @@ class SharedSlots:
 class _Row:
     """One row of turns. All times are microseconds, on the clock of where the row is."""
 
-    def __init__(self, engine: Engine, name: str, spacing: int) -> None:
-        self._engine, self._name, self._spacing = engine, name, spacing
+    def __init__(self, engine: Engine, name: str, rate: Rate) -> None:
+        self._engine, self._name = engine, name
+        self._spacing = spacing = round(SECOND / rate.per_second)
+        self._saved = (rate.at_once - 1) * spacing
+        self._window = round(rate.window_s * SECOND)
         self._on_server = _has_a_server(engine)
         self._is_there = False
         self._horizon = round(LONGEST_WAIT_S * SECOND) + LONGEST_QUEUE * spacing
@@ -184,14 +185,16 @@ class _Row:
         latest = case((row.last_turn <= self._greatest(now, hold) + self._horizon, row.last_turn), else_=0)
         is_slow = and_(row.slow_until > now, row.slow_until <= now + LONGEST_HOLD + round(RECOVERY_S * SECOND))
         spacing = case((is_slow, 2 * self._spacing), else_=self._spacing)
-        turn = self._greatest(now + round(not_before * SECOND), hold, latest + spacing)
+        # Turns that passed unused are given out later, but not after a 429, nor by a row that follows another's time.
+        earliest = now + round(not_before * SECOND) if not_before else now - case((is_slow, 0), else_=self._saved)
+        turn = self._greatest(earliest, hold, latest + spacing)
         statement = (
             update(row)
             .where(row.name == self._name, hold <= now + round(LONGEST_WAIT_S * SECOND))
             .where(
                 or_(literal(not yielding or urgent), row.urgent_until <= now, row.urgent_until > now + self._horizon)
             )
-            .values(last_turn=turn, urgent_until=turn + URGENT if urgent else row.urgent_until)
+            .values(last_turn=turn, urgent_until=self._greatest(turn, now) + URGENT if urgent else row.urgent_until)
             .returning(row.last_turn - self._now())
         )
         wait = db.scalar(statement)
@@ -199,6 +202,8 @@ class _Row:
 
     def postpone(self, db: Connection, wait_s: float) -> None:
         """Move the latest turn to when it is really taken."""
+        if not wait_s:
+            return
         turn = self._greatest(PaceRow.last_turn, self._now() + round(wait_s * SECOND))
         db.execute(update(PaceRow).where(PaceRow.name == self._name).values(last_turn=turn))
 
@@ -206,21 +211,21 @@ class _Row:
         """How long to wait before asking again, because as many requests as the API bears may count there now."""
         self.take(db)
         now, flight = self._now(), FlightRow
-        gone = or_(flight.until <= now, flight.until > now + 2 * LONGEST_FLIGHT)
+        gone = or_(flight.until <= now, flight.until > now + 2 * (LONGEST_FLIGHT + self._window))
         db.execute(delete(flight).where(flight.name == self._name, gone))
         query = select(func.count(), func.min(flight.until) - now).where(flight.name == self._name)
         count, left = db.execute(query).one()
-        return min(max(left, SECOND // 200), SECOND // 20) if count >= most else 0
+        return min(max(left, SECOND // 200), self._window // 20) if count >= most else 0
 
     def take_off(self, db: Connection, flight: str) -> None:
         """Count a request until it lands; one whose process dies counts until it must be over."""
-        values = {"flight": flight, "name": self._name, "until": self._now() + LONGEST_FLIGHT}
+        values = {"flight": flight, "name": self._name, "until": self._now() + LONGEST_FLIGHT + self._window}
         db.execute(insert(db, FlightRow).values(values))
 
     def land(self, flight: str) -> None:
-        """Count a request for one more second: it may have arrived at its very end."""
+        """Count a request for one more window: it may have arrived at its very end."""
         with self._engine.begin() as db:
-            db.execute(update(FlightRow).where(FlightRow.flight == flight).values(until=self._now() + SECOND))
+            db.execute(update(FlightRow).where(FlightRow.flight == flight).values(until=self._now() + self._window))
 
     def held_for(self) -> int:
         """How long a hold still lasts, 0 without one."""
@@ -277,6 +282,10 @@ class _Row:
         return literal(time.time_ns() // 1000, BigInteger)
 
 
+ANY_RATE = Rate(1.0)
+"""Who only looks hands out no turns."""
+
+
 @dataclass(frozen=True, slots=True)
 class PaceState:
     """What stands in the way of the next request: a ban, a wait that was asked for, half the rate."""
@@ -289,7 +298,7 @@ class PaceState:
 def pace_state(name: str, *, database: Engine, machine: Engine) -> PaceState:
     """Return the state of a limit, and change nothing."""
     engines = [machine, *([database] if _has_a_server(database) else [])]
-    rows = [_Row(engine, name, 0) for engine in engines]
+    rows = [_Row(engine, name, ANY_RATE) for engine in engines]
     blocked = (Blocks(engine).reason(name) for engine in (machine, database))
     held, slow = max(row.held_for() for row in rows), max(row.slow_for() for row in rows)
     return PaceState(next(filter(None, blocked), ""), held / SECOND, slow / SECOND)

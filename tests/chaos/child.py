@@ -24,6 +24,7 @@ from dealsync.core import inbox
 from dealsync.core.assumptions import KOMMO_READ_LAG
 from dealsync.core.plan import Outcome
 from dealsync.core.states import State
+from dealsync.core.turns import Rate
 from dealsync.ledger import runs, sqlite
 from dealsync.ledger.runs import utc_now
 from dealsync.ledger.slots import SharedSlots
@@ -96,9 +97,9 @@ def _before_and_after_requests(counter: _Counter) -> None:
 class _Quick(SharedSlots):
     """The shared turns, without waiting for them: holds and blocks are kept as ever."""
 
-    def __init__(self, name: str, per_second: float, **engines: Any) -> None:
-        del per_second
-        super().__init__(name, TURNS_PER_SECOND, **{**engines, "most_in_a_second": None})
+    def __init__(self, name: str, rate: Rate, **engines: Any) -> None:
+        del rate
+        super().__init__(name, Rate(TURNS_PER_SECOND), **engines)
 
 
 WAITS: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (

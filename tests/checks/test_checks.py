@@ -13,6 +13,7 @@ from sqlalchemy import delete, insert, text, update
 
 from dealsync.core.checkup import CATALOGUE, Status
 from dealsync.core.evidence import Sender
+from dealsync.core.turns import Rate
 from dealsync.ledger.approvals import Approval, Approvals
 from dealsync.ledger.blocks import Blocks
 from dealsync.ledger.runs import KOMMO_ACCOUNT, STUCK, utc_now
@@ -473,7 +474,7 @@ def turns(world: World, api: str, origin: str) -> Iterator[SharedSlots]:
     """The turns that real processes share."""
     with world.store() as store:
         limits = store.limits
-        yield SharedSlots(limit_name(api, origin), 6, database=limits.database, machine=limits.machine)
+        yield SharedSlots(limit_name(api, origin), Rate(6.0), database=limits.database, machine=limits.machine)
 
 
 def ban(world: World, api: str, origin: str) -> None:

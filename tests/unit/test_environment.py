@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from dealsync.core.turns import Rate
 from dealsync.errors import ConfigError
-from dealsync.settings import Overrides, Settings, block_name, load_environment
+from dealsync.settings import Overrides, Settings, block_name, lemon_squeezy_rate, load_environment
 from dealsync.switches import switched
 from tests.unit.test_settings import config
 
@@ -91,3 +92,22 @@ def test_tags__name_every_store_and_the_mode(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("DEALSYNC_MODE", "test")
     both = Settings(load_environment(), config("[lemon_squeezy]\nstores = [2, 1]"))
     assert both.tags == ["store:1", "store:2", "test"]
+
+
+@pytest.mark.parametrize(
+    ("in_a_minute", "at_once", "kept"),
+    [(None, 40, 5), ("300", 42, 5), ("6", 1, 0), ("1", 1, 0)],
+)
+def test_lemon_squeezy__is_asked_at_once_up_to_a_part_of_its_minute(
+    monkeypatch: pytest.MonkeyPatch, in_a_minute: str | None, at_once: int, kept: int
+) -> None:
+    if in_a_minute:
+        monkeypatch.setenv("LEMON_SQUEEZY_REQUESTS_PER_MINUTE", in_a_minute)
+    most = int(in_a_minute or 280)
+    expected = Rate(most / 60, at_once=at_once, most=most, window_s=60.0, kept_for_urgent=kept)
+    assert lemon_squeezy_rate(load_environment()) == expected
+
+
+def test_lemon_squeezy__is_asked_evenly_if_its_minute_turns_out_to_be_no_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dealsync.settings.LS_MINUTE_COUNTS_AS_A_WHOLE", False)
+    assert lemon_squeezy_rate(load_environment()) == Rate(280 / 60)

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, delete, select, text, update
 
 from dealsync.apis import pace
 from dealsync.apis.pace import Pace
-from dealsync.core.turns import LONGEST_WAIT_S, RECOVERY_S, Turn
+from dealsync.core.turns import LONGEST_WAIT_S, RECOVERY_S, Rate, Turn
 from dealsync.errors import Banned, DatabaseError, Unreachable
 from dealsync.ledger.blocks import Blocks
 from dealsync.ledger.database import open_database
@@ -19,7 +19,7 @@ from dealsync.ledger.tables import FlightRow, PaceRow
 
 NAME = "kommo"
 RATE = 1.0
-QUICK = 5.0
+QUICK = Rate(5.0)
 ABOUT_S = 0.4
 """What a busy machine may lie between two readings of a clock."""
 
@@ -32,7 +32,7 @@ def machine(tmp_path: Path) -> Engine:
 @pytest.fixture
 def slots(engine: Engine, machine: Engine) -> SharedSlots:
     """Slots on SQLite, where the machine's file is all there is, and on PostgreSQL, where both count."""
-    return SharedSlots(NAME, RATE, database=engine, machine=machine)
+    return SharedSlots(NAME, Rate(RATE), database=engine, machine=machine)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def last_turn(engine: Engine) -> int:
 
 def test_turns__of_many_at_once_are_never_shared(engine: Engine, machine: Engine) -> None:
     """Each asker has connections of its own, as a process has. A turn lies a spacing or more behind the one before."""
-    askers = [SharedSlots(NAME, RATE, database=engine, machine=machine) for _ in range(4)]
+    askers = [SharedSlots(NAME, Rate(RATE), database=engine, machine=machine) for _ in range(4)]
     reserve(askers[0])
     rows = [machine] if engine.dialect.name == "sqlite" else [engine, machine]
     before = [last_turn(row) for row in rows]
@@ -82,7 +82,7 @@ def test_turns__of_many_at_once_are_never_shared(engine: Engine, machine: Engine
 def test_turns__of_different_apis_do_not_wait_for_each_other(
     slots: SharedSlots, engine: Engine, machine: Engine
 ) -> None:
-    other = SharedSlots("lemon_squeezy", RATE, database=engine, machine=machine)
+    other = SharedSlots("lemon_squeezy", Rate(RATE), database=engine, machine=machine)
     assert waits([reserve(slots), reserve(other)]) == [pytest.approx(0, abs=ABOUT_S)] * 2
 
 
@@ -97,7 +97,7 @@ def test_turns__begin_anew_when_a_clock_was_set_back(slots: SharedSlots, engine:
         pytest.approx(0, abs=ABOUT_S),
         pytest.approx(1 / RATE, abs=ABOUT_S),
     ]
-    assert asyncio.run(slots.take_off()).granted
+    assert asyncio.run(slots.take_off(urgent=False)).granted
 
 
 def test_hold__sends_everybody_behind_it_spaced_and_slower(slots: SharedSlots) -> None:
@@ -112,7 +112,7 @@ def test_hold__sends_everybody_behind_it_spaced_and_slower(slots: SharedSlots) -
     took_s = time.monotonic() - began_at  # the ten seconds go by while the story is told
     assert first == pytest.approx(10, abs=took_s + ABOUT_S)
     assert [second - first, third - second] == [pytest.approx(2 / RATE, abs=ABOUT_S)] * 2
-    standing = asyncio.run(slots.take_off())
+    standing = asyncio.run(slots.take_off(urgent=False))
     took_s = time.monotonic() - began_at
     assert (standing.granted, standing.held) == (False, True)
     assert standing.wait_s == pytest.approx(10, abs=took_s + ABOUT_S)
@@ -122,7 +122,7 @@ def test_hold__of_minutes_is_told_to_every_process_and_gives_no_turn(
     slots: SharedSlots, engine: Engine, machine: Engine
 ) -> None:
     asyncio.run(slots.hold(LONGEST_WAIT_S + 240))
-    another = SharedSlots(NAME, RATE, database=engine, machine=machine)
+    another = SharedSlots(NAME, Rate(RATE), database=engine, machine=machine)
     with pytest.raises(Unreachable, match=r"kommo asks to wait (300|299) s more; nothing was sent"):
         asyncio.run(take(another))
 
@@ -160,10 +160,10 @@ def test_urgent_work__does_not_starve_a_sweep(quick: SharedSlots, monkeypatch: p
 def test_block__silences_every_process_until_it_is_lifted(slots: SharedSlots, engine: Engine, machine: Engine) -> None:
     assert asyncio.run(slots.block("HTTP 403 page")) is True
     assert asyncio.run(slots.block("HTTP 403 page again")) is False, "one alert is enough"
-    another = SharedSlots(NAME, RATE, database=engine, machine=machine)
+    another = SharedSlots(NAME, Rate(RATE), database=engine, machine=machine)
     with pytest.raises(Banned, match=r"kommo has blocked this address \(HTTP 403 page, 2.*UTC\).*dealsync unblock"):
         asyncio.run(take(another))
-    assert asyncio.run(another.take_off()).blocked
+    assert asyncio.run(another.take_off(urgent=False)).blocked
     assert {*Blocks(engine).lift(), *Blocks(machine).lift()} == {NAME}
     asyncio.run(take(another))
     assert Blocks(engine).lift() == []
@@ -176,11 +176,11 @@ def test_block__silences_processes_with_other_databases_too(
     other = open_database(f"sqlite:///{tmp_path / 'other.db'}")
     asyncio.run(slots.block("HTTP 403 page"))
     with pytest.raises(Banned):
-        asyncio.run(take(SharedSlots(NAME, RATE, database=other, machine=machine)))
+        asyncio.run(take(SharedSlots(NAME, Rate(RATE), database=other, machine=machine)))
     simulated = limit_name("kommo", "http://127.0.0.1:8787/kommo")
-    asyncio.run(SharedSlots(simulated, RATE, database=other, machine=machine).block("HTTP 403 page"))
+    asyncio.run(SharedSlots(simulated, Rate(RATE), database=other, machine=machine).block("HTTP 403 page"))
     anew = open_database(f"sqlite:///{tmp_path / 'anew.db'}")
-    asyncio.run(take(SharedSlots(simulated, RATE, database=anew, machine=machine)))
+    asyncio.run(take(SharedSlots(simulated, Rate(RATE), database=anew, machine=machine)))
 
 
 def test_notes__that_cannot_be_made_change_no_answer(slots: SharedSlots, machine: Engine) -> None:
@@ -232,8 +232,80 @@ def test_hold__of_any_length_leaves_its_followers_spaced(slots: SharedSlots, wai
 
 
 def test_turns__of_a_slow_rate_keep_their_distance(engine: Engine, machine: Engine) -> None:
-    slow = SharedSlots(NAME, 1 / 60, database=engine, machine=machine)
+    slow = SharedSlots(NAME, Rate(1 / 60), database=engine, machine=machine)
     assert waits([reserve(slow) for _ in range(4)]) == [pytest.approx(60 * n, abs=2 * ABOUT_S) for n in range(4)]
+
+
+AT_ONCE = Rate(RATE, at_once=4, most=20, window_s=20.0)
+
+
+@pytest.fixture
+def saving(engine: Engine, machine: Engine) -> SharedSlots:
+    """Slots that give out together what nobody took."""
+    return SharedSlots(NAME, AT_ONCE, database=engine, machine=machine)
+
+
+def test_turns__that_nobody_took_come_together_and_then_evenly(saving: SharedSlots) -> None:
+    expected = [0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0]
+    assert waits([reserve(saving) for _ in expected]) == [pytest.approx(one, abs=ABOUT_S) for one in expected]
+
+
+def test_turns__are_saved_up_to_a_number_and_no_further(saving: SharedSlots, engine: Engine, machine: Engine) -> None:
+    reserve(saving)
+    for where in (engine, machine):
+        with where.begin() as db:
+            db.execute(update(PaceRow).values(last_turn=PaceRow.last_turn - 3600 * SECOND))
+    expected = [0.0, 0.0, 0.0, 0.0, 1.0]
+    assert waits([reserve(saving) for _ in expected]) == [pytest.approx(one, abs=ABOUT_S) for one in expected]
+
+
+def test_hold__leaves_nothing_saved(saving: SharedSlots) -> None:
+    asyncio.run(saving.hold(10))
+    assert waits([reserve(saving) for _ in range(4)]) == [pytest.approx(10 + n, abs=2 * ABOUT_S) for n in range(4)]
+
+
+def test_turns__after_a_429_are_not_saved(saving: SharedSlots) -> None:
+    asyncio.run(Pace("lemon_squeezy", saving).hold(0))
+    expected = [0.0, 2.0, 4.0]
+    assert waits([reserve(saving) for _ in expected]) == [pytest.approx(one, abs=2 * ABOUT_S) for one in expected]
+
+
+def test_urgent_work__gives_way_to_nobody_when_turns_come_together(saving: SharedSlots) -> None:
+    """A turn that was saved lies in the past, but who took it is at work now."""
+    assert waits([reserve(saving, urgent=True)]) == [pytest.approx(0, abs=ABOUT_S)]
+    assert not reserve(saving).granted
+
+
+def test_window__holds_no_more_than_the_api_bears_however_turns_were_saved(engine: Engine, machine: Engine) -> None:
+    """Whatever was saved before, the sum of any window is kept; and each departure is as early as that allows."""
+    rate = Rate(12.0, at_once=4, most=6, window_s=0.5)
+    slots = SharedSlots(NAME, rate, database=engine, machine=machine)
+    left: list[float] = []
+
+    async def story() -> None:
+        turns = Pace("lemon_squeezy", slots)
+        for pause_s in (0.0, 0.4, 0.0):
+            await asyncio.sleep(pause_s)
+            await asyncio.gather(*(leave_at(turns, left) for _ in range(9)))
+
+    asyncio.run(story())
+    assert len(left) == 27
+    assert all(later - earlier >= 0.5 for earlier, later in zip(left, left[6:], strict=False))
+
+
+async def leave_at(turns: Pace, left: list[float]) -> None:
+    async with turns.turn():
+        left.append(time.monotonic())
+
+
+def test_window__keeps_room_for_urgent_work(engine: Engine, machine: Engine) -> None:
+    rate = Rate(1000.0, most=5, window_s=60.0, kept_for_urgent=2)
+    slots = SharedSlots(NAME, rate, database=engine, machine=machine)
+
+    async def taken(*, urgent: bool) -> int:
+        return sum([(await slots.take_off(urgent=urgent)).granted for _ in range(6)])
+
+    assert [asyncio.run(taken(urgent=urgent)) for urgent in (False, True, False)] == [3, 2, 0]
 
 
 def test_turns__go_on_when_somebody_cleared_the_table(slots: SharedSlots, engine: Engine, machine: Engine) -> None:
@@ -275,11 +347,11 @@ def test_block__stops_who_has_a_turn_but_waits_for_it(slots: SharedSlots) -> Non
 
 def test_flights__count_until_a_second_after_their_answer(engine: Engine, machine: Engine) -> None:
     """However late a request arrives, it arrives between its departure and its answer."""
-    two = SharedSlots(NAME, 1000, database=engine, machine=machine, most_in_a_second=2)
+    two = SharedSlots(NAME, Rate(1000.0, most=2), database=engine, machine=machine)
 
     async def story() -> tuple[Turn, Turn, float, float]:
-        first, second = await two.take_off(), await two.take_off()
-        third = await two.take_off()
+        first, second = await two.take_off(urgent=False), await two.take_off(urgent=False)
+        third = await two.take_off(urgent=False)
         began_s = time.monotonic()
         waiting = asyncio.create_task(take(two))
         await asyncio.sleep(0.3)
@@ -295,26 +367,26 @@ def test_flights__count_until_a_second_after_their_answer(engine: Engine, machin
 
 
 def test_flights__of_a_process_that_died_are_over_some_day(engine: Engine, machine: Engine) -> None:
-    one = SharedSlots(NAME, 1000, database=engine, machine=machine, most_in_a_second=1)
-    assert asyncio.run(one.take_off()).granted
-    assert not asyncio.run(one.take_off()).granted
+    one = SharedSlots(NAME, Rate(1000.0, most=1), database=engine, machine=machine)
+    assert asyncio.run(one.take_off(urgent=False)).granted
+    assert not asyncio.run(one.take_off(urgent=False)).granted
     for where in (engine, machine):
         with where.begin() as db:
-            db.execute(update(FlightRow).values(until=FlightRow.until - LONGEST_FLIGHT))
-    assert asyncio.run(one.take_off()).granted
+            db.execute(update(FlightRow).values(until=FlightRow.until - LONGEST_FLIGHT - SECOND))
+    assert asyncio.run(one.take_off(urgent=False)).granted
 
 
 def test_flights__from_before_a_clock_was_set_back_do_not_count(engine: Engine, machine: Engine) -> None:
-    one = SharedSlots(NAME, 1000, database=engine, machine=machine, most_in_a_second=1)
-    assert asyncio.run(one.take_off()).granted
+    one = SharedSlots(NAME, Rate(1000.0, most=1), database=engine, machine=machine)
+    assert asyncio.run(one.take_off(urgent=False)).granted
     for where in (engine, machine):
         with where.begin() as db:
             db.execute(update(FlightRow).values(until=FlightRow.until + 3600 * SECOND))
-    assert asyncio.run(one.take_off()).granted
+    assert asyncio.run(one.take_off(urgent=False)).granted
 
 
 def test_flight__that_fails_lands_too(engine: Engine, machine: Engine) -> None:
-    one = SharedSlots(NAME, 1000, database=engine, machine=machine, most_in_a_second=1)
+    one = SharedSlots(NAME, Rate(1000.0, most=1), database=engine, machine=machine)
 
     async def failing() -> None:
         async with Pace("kommo", one).turn():
