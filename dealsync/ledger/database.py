@@ -5,24 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import URL, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dealsync.errors import DatabaseError
+from dealsync.ledger import revisions
 from dealsync.ledger.sqlite import pragmas
 
 DRIVERS = ("sqlite", "postgresql+psycopg")
 MIGRATION_LOCK = 4_230_917
 """Any number, as long as nobody else's: PostgreSQL's advisory locks are told apart by nothing else."""
-MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +69,7 @@ def standing(engine: Engine) -> Standing:
     if path and path != ":memory:" and not Path(path).exists():
         raise DatabaseError(f"There is no file {path} yet")
     with _told_with_its_name(engine.url), engine.connect() as connection:
-        return Standing(MigrationContext.configure(connection).get_current_revision(), _newest())
+        return Standing(revisions.present(connection), revisions.newest())
 
 
 @contextmanager
@@ -83,7 +77,7 @@ def _told_with_its_name(url: URL) -> Iterator[None]:
     shown = f"{url.get_backend_name()} {url.host or ''}/{url.database or ''}".replace(" /", " ")
     try:
         yield
-    except (SQLAlchemyError, CommandError) as error:
+    except (SQLAlchemyError, DatabaseError) as error:
         words = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise DatabaseError(f"The database {shown} cannot be used: {words}") from error
 
@@ -99,23 +93,17 @@ def told_as_ours() -> Iterator[None]:
         ) from error
 
 
-@cache
-def _newest() -> str | None:
-    return ScriptDirectory(str(MIGRATIONS)).get_current_head()
-
-
 def _migrate(engine: Engine) -> None:
     with engine.connect() as connection:
-        if MigrationContext.configure(connection).get_current_revision() == _newest():
+        if revisions.present(connection) == revisions.newest():
             return
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
+    from dealsync.ledger.upgrade import upgrade  # most commands find the schema as it has to be
+
     with engine.begin() as connection:
         # One process makes the schema; another that starts at the same time waits, and finds it made.
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
             connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
-        if MigrationContext.configure(connection).get_current_revision() != _newest():
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        if revisions.present(connection) != revisions.newest():
+            upgrade(connection)

@@ -23,7 +23,7 @@ from dealsync.cli import main as dealsync
 from tests.chaos.child import SABOTAGES, Death, scale_time
 
 LAZY = (
-    "alembic.command",
+    "dealsync.ledger.upgrade",
     "anyio._backends._asyncio",
     "dealsync.drain",
     "dealsync.issuing",
