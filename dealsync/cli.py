@@ -27,6 +27,7 @@ from dealsync import (
 from dealsync.cli_plans import Deep, ExitCode, Since
 from dealsync.errors import ConfigError, DealsyncError
 from dealsync.files import write_private
+from dealsync.printed import print_json
 
 app = typer.Typer(
     name="dealsync",
@@ -194,7 +195,7 @@ def simulate(
             write_private(env_file, "".join(f"{name}={value}\n" for name, value in simulator.environment().items()))
         if as_json:
             file = str(env_file) if env_file else None
-            _print_json({"url": simulator.url, "control": f"{simulator.url}/control", "env_file": file})
+            print_json({"url": simulator.url, "control": f"{simulator.url}/control", "env_file": file})
             return
         typer.echo(
             f"Lemon Squeezy and Kommo are simulated at {simulator.url} (Ctrl-C stops); see {simulator.url}/control"
@@ -227,7 +228,7 @@ def _print_faults(switches: list[dict[str, Any]], *, as_json: bool) -> None:
     from dealsync.terminal import print_lines
 
     if as_json:
-        _print_json({"faults": switches})
+        print_json({"faults": switches})
         return
     for switch in switches:
         default = json.dumps(switch["default"]).strip('"')
@@ -300,10 +301,6 @@ def unblock(as_json: Json = False) -> None:
     with told_as_ours():
         lifted = build_store(load_environment()).limits.lift_blocks()
     if as_json:
-        _print_json({"unblocked": lifted})
+        print_json({"unblocked": lifted})
     else:
         typer.echo(f"Sending again: {', '.join(lifted)}" if lifted else "Nothing was blocked.")
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dealsync.errors import ConfigError
+from dealsync.printed import print_json
 
 
 def alerts(
@@ -39,7 +40,7 @@ def alerts(
     with told_as_ours():
         found = list(conditions(settings, store, utc_now()))
     if as_json:
-        typer.echo(json.dumps({"alerts": shown(found)}, indent=2))
+        print_json({"alerts": shown(found)})
     else:
         from dealsync.terminal import print_lines
 

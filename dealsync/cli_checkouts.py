@@ -9,6 +9,7 @@ import typer
 
 from dealsync.core.evidence import GREATEST_LEAD_ID
 from dealsync.errors import ConfigError, UnknownDeal
+from dealsync.printed import print_json
 
 if TYPE_CHECKING:
     from dealsync.issued import Issued
@@ -42,7 +43,7 @@ def checkouts(
     if missing := sorted(set(wanted) - issued.verdicts.keys()):
         raise UnknownDeal(f"Kommo has no deal {', '.join(map(str, missing))}: nothing was done about it")
     if as_json:
-        typer.echo(json.dumps(issued.as_json(), indent=2, ensure_ascii=False))
+        print_json(issued.as_json())
     else:
         print_issued(issued)
     issued.raise_if_failed()

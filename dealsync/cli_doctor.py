@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from dealsync.printed import print_json
 
 if TYPE_CHECKING:
     from dealsync.checks.context import Context
@@ -29,7 +30,7 @@ def doctor(
     context = Context(offline=offline, url=url)
     if as_json:
         found = asyncio.run(_examined(context, lambda _one: None))
-        typer.echo(json.dumps({"checks": [one.as_json() for one in found]}, indent=2, ensure_ascii=False))
+        print_json({"checks": [one.as_json() for one in found]})
     else:
         from dealsync.terminal import print_check, print_checkup
 

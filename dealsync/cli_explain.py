@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
+
+from dealsync.printed import print_json
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 
@@ -22,7 +23,7 @@ def explain(
 
     explanation = explain_object(load_environment(), about)
     if as_json:
-        typer.echo(json.dumps(explanation.as_json(), indent=2, ensure_ascii=False))
+        print_json(explanation.as_json())
         return
     from dealsync.terminal_explain import print_explanation
 

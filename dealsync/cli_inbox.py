@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from dealsync.completing import objects
 from dealsync.core.inbox import InboxState
+from dealsync.printed import print_json
 
 if TYPE_CHECKING:
     from dealsync.core.inbox import InboxItem
@@ -48,7 +48,7 @@ def forget(
     with told_as_ours():
         erased = erase_person(build_store(load_environment()).limits.database, email)
     if as_json:
-        _print_json({"erased": erased})
+        print_json({"erased": erased})
         return
     from dealsync.terminal import print_lines
 
@@ -68,7 +68,7 @@ def list_events(
     """List webhooks, the latest first."""
     items = _inbox().listed(_chosen((), state, event, about, since), limit=limit)
     if as_json:
-        _print_json({"events": [_as_json(item) for item in items]})
+        print_json({"events": [_as_json(item) for item in items]})
         return
     from dealsync.terminal import print_inbox
 
@@ -87,7 +87,7 @@ def show(
     if body:
         typer.echo(inbox.body(item.event.event_id), nl=False)
     elif as_json:
-        _print_json(_as_json(item))
+        print_json(_as_json(item))
     else:
         from dealsync.terminal import print_values
 
@@ -118,7 +118,7 @@ def replay(
         # Of many, none is picked: whatever waits besides them is handled, too.
         _drain(chosen if len(chosen) <= MOST_PICKED else (), as_json=as_json)
     elif as_json:
-        _print_json({"events": []})
+        print_json({"events": []})
     else:
         typer.echo("No event fits.")
 
@@ -136,7 +136,7 @@ def dismiss(
     item = inbox.find(event_id)
     inbox.dismiss(item.event.event_id, getpass.getuser(), utc_now())
     if as_json:
-        _print_json(_as_json(inbox.find(item.event.event_id)))
+        print_json(_as_json(inbox.find(item.event.event_id)))
     else:
         typer.echo(f"{item.event.event_id} is left alone.")
 
@@ -147,7 +147,7 @@ def _drain(event_ids: list[str] | tuple[()], *, as_json: bool) -> None:
 
     done = with_progress(lambda progress: run_drain(event_ids=event_ids, progress=progress))
     if as_json:
-        _print_json(_drained_json(done))
+        print_json(_drained_json(done))
     else:
         from dealsync.terminal import print_drained
 
@@ -200,7 +200,3 @@ def _drained_json(done: Drained) -> dict[str, Any]:
     ]
     report = done.report.as_json() if done.report else {"actions": [], "reviews": [], "drift": {}, "run": None}
     return {"events": events, **report}
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dealsync.errors import ConfigError, Stopped
+from dealsync.printed import print_json
 
 if TYPE_CHECKING:
     from dealsync.config import NameOrId
@@ -53,7 +53,7 @@ def init(
     except KeyboardInterrupt as error:
         raise Stopped("stopped; no file was written. Run it again when you like: dealsync init") from error
     if as_json:
-        typer.echo(json.dumps(done.as_json(), indent=2, ensure_ascii=False))
+        print_json(done.as_json())
     else:
         _print(done)
     if done.unfinished:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from dealsync.completing import objects
 from dealsync.core.states import State
 from dealsync.errors import ConfigError, UnknownEntry
+from dealsync.printed import print_json
 
 if TYPE_CHECKING:
     from dealsync.ledger.approvals import Approval
@@ -45,7 +45,7 @@ def list_entries(
     entries, chosen = _entries(), _chosen((), state, about, run)
     items, counts = entries.listed(chosen, limit=limit), entries.counts()
     if as_json:
-        _print_json({"entries": [as_json_values(item) for item in items], "counts": counts})
+        print_json({"entries": [as_json_values(item) for item in items], "counts": counts})
         return
     from dealsync.terminal import print_entries
 
@@ -57,7 +57,7 @@ def show(key: Annotated[str, typer.Argument(help="Key of the action.")], as_json
     """Show one action and what became of it."""
     values = as_json_values(_entries().find(key))
     if as_json:
-        _print_json(values)
+        print_json(values)
         return
     from dealsync.terminal import print_values
 
@@ -73,7 +73,7 @@ def approvals(
 
     found = build_store(load_environment()).approvals.listed(limit=limit)
     if as_json:
-        _print_json({"approvals": [as_json_approval(one) for one in found]})
+        print_json({"approvals": [as_json_approval(one) for one in found]})
         return
     from dealsync.terminal import print_approvals
 
@@ -159,13 +159,9 @@ def _chosen(keys: Sequence[str], states: Sequence[State] | None, about: str, run
 
 def _tell(keys: Sequence[str], what: str, *, as_json: bool) -> None:
     if as_json:
-        _print_json({"keys": list(keys)})
+        print_json({"keys": list(keys)})
     elif keys:
         for key in keys:
             typer.echo(f"{key}  {what}")
     else:
         raise UnknownEntry("None of them is in a state for that: applied ones are done, sent ones are looked up first")
-
-
-def _print_json(values: dict[str, Any]) -> None:
-    typer.echo(json.dumps(values, indent=2, ensure_ascii=False))

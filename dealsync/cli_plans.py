@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from dealsync.printed import print_json
 
 if TYPE_CHECKING:
     from dealsync.report import Report
@@ -78,7 +79,7 @@ def undo(
 def tell(report: Report, *, as_json: bool, exit_code: bool = False) -> None:
     """Print a report, and end as it says: with an error if something could not be written."""
     if as_json:
-        typer.echo(json.dumps(report.as_json(), indent=2, ensure_ascii=False))
+        print_json(report.as_json())
     else:
         from dealsync.terminal import print_report
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from dealsync.printed import print_json
 
 
 def report(
@@ -37,7 +38,7 @@ def report(
         sent = asyncio.run(monthly.send(settings, store, made)).value if send else ""
     if as_json:
         shown = {**made.as_json(), "files": [str(path) for path in files], "sent": sent}
-        typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        print_json(shown)
         return
     from dealsync.terminal import print_lines
 

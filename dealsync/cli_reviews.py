@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from dealsync.completing import orders
 from dealsync.errors import ConfigError
+from dealsync.printed import print_json
 
 if TYPE_CHECKING:
     from dealsync.core.plan import Decision
@@ -33,7 +33,7 @@ def reviews(
     environment = load_environment()
     items = reviewing.list_reviews(environment, everything=everything)
     if as_json:
-        typer.echo(json.dumps({"reviews": reviewing.as_json(items)}, indent=2))
+        print_json({"reviews": reviewing.as_json(items)})
         return
     from dealsync.terminal import print_reviews
 
@@ -59,7 +59,7 @@ def resolve(
     decided = reviewing.resolve_review(load_environment(), order_id, wanted, decided_by=_user())
     item = asyncio.run(decided)
     if as_json or (context.parent is not None and context.parent.params["as_json"]):  # before or behind "resolve"
-        typer.echo(json.dumps({"review": reviewing.as_json([item])[0]}, indent=2))
+        print_json({"review": reviewing.as_json([item])[0]})
     else:
         from dealsync.terminal import print_lines
 

@@ -26,6 +26,7 @@ from dealsync.errors import DemoError
 from dealsync.ledger.database import open_database
 from dealsync.ledger.runs import Runs
 from dealsync.local_prefect import FlowRun, LocalPrefect
+from dealsync.printed import print_json
 from dealsync.report import DRIFT_WORDS, KIND_WORDS
 from dealsync.simulator.server import Simulator
 
@@ -112,7 +113,7 @@ def run_demo(*, keep: bool = False, as_json: bool = False) -> None:
                 f"Prefect UI: {prefect.ui_url}" + ("" if keep else " (closed now; make demo KEEP=1 keeps it open)")
             )
             if as_json:
-                typer.echo(json.dumps({"runs": runs, "seconds": watch.seconds, "ui": prefect.ui_url}, indent=2))
+                print_json({"runs": runs, "seconds": watch.seconds, "ui": prefect.ui_url})
             if keep:
                 _wait_for_ctrl_c(stage)
 

@@ -33,9 +33,9 @@ async def make_plan(run: Run, focus: Focus | None = None) -> Plan:
     if focus is not None and not focus:
         return Plan()
     run.progress("Comparing")
+    if focus is None:
+        await _read_entries_asked_for_anyway(run)
     tables = _tables(run)
-    if focus is None and await _read_entries_asked_for_anyway(run, tables):
-        tables = _tables(run, tables)
     plan = _plan(run, tables, focus)
     while await _read_what_is_missing(run, plan):
         tables = _tables(run, tables)
@@ -99,12 +99,11 @@ async def _read_what_is_missing(run: Run, plan: Plan) -> bool:
     return bool(lists or stale or gone or customers or companies or entries)
 
 
-async def _read_entries_asked_for_anyway(run: Run, tables: Tables) -> bool:
-    """Read what every plan about everything would ask for, so that none is made in vain; False if that is known."""
-    entries = since_when(tables.deals, run.directory.policy, run.started_at) - run.entries_read
+async def _read_entries_asked_for_anyway(run: Run) -> None:
+    """Read what every plan about everything would ask for, so that none is made in vain."""
+    entries = since_when(run.store.mirror.deals(), run.directory.policy, run.started_at) - run.entries_read
     if entries:
         await read_entries(run, entries)
-    return bool(entries)
 
 
 def _tables(run: Run, known: Tables | None = None) -> Tables:

@@ -156,7 +156,14 @@ def with_progress(work: Callable[[Callable[[str], None]], Coroutine[None, None, 
     """Run `work`, showing what it is at on a terminal's standard error; a pipe gets nothing."""
     console = Console(stderr=True)
     with console.status("Starting", spinner="line") as status:
-        return asyncio.run(work(lambda text: status.update(text)))
+        found: list[Value] = []
+
+        async def keep() -> None:
+            found.append(await work(lambda text: status.update(text)))
+
+        # Python 3.11's `run` writes out the result of what it ran, for nobody, and a long report takes seconds of it.
+        asyncio.run(keep())
+        return found[0]
 
 
 def print_reviews(items: Sequence[ReviewItem], kommo_url: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from sys import intern
 from typing import Any
 
 from dealsync.core import texts
@@ -209,7 +210,8 @@ def act(case: Case, effect: str, kind: Kind, reason: str, change: Change) -> lis
     key = case.key(effect)
     if key in case.ground.states:
         return []
-    return [Action(key, kind, case.source, case.deal.lead_id, reason, case.evidence, change, case.sale)]
+    # Thousands have the same reason, and keep one text.
+    return [Action(key, kind, case.source, case.deal.lead_id, intern(reason), case.evidence, change, case.sale)]
 
 
 def note(

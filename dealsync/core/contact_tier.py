@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from sys import intern
 
 from dealsync.core.assumptions import CLOCK_SKEW
 from dealsync.core.desk import Desk
@@ -51,26 +52,22 @@ def _among_open(order: Order, deals: Sequence[Deal], desk: Desk) -> Link | Revie
     deal = deals[0]
     if doubt := _doubt(order, deal, desk.policy):
         return _review(order, deals, doubt, desk)
-    return Link(
-        order.id,
-        deal.lead_id,
-        Tier.CONTACT,
-        f"the buyer's e-mail is that of the deal's contact; it is the only open deal there that was alive within "
-        f"{desk.policy.window.days} days of the payment; {_price_words(order, deal, desk.policy)}",
+    words = (
+        f"it is the only open deal there that was alive within {desk.policy.window.days} days of the payment; "
+        f"{_price_words(order, deal, desk.policy)}"
     )
+    return _link(order, deal, words)
 
 
 def _among_closed(order: Order, deals: Sequence[Deal], desk: Desk) -> Verdict:
     won = [d for d in deals if d.status_id == WON_STATUS_ID and _closed_by(d, order, desk.policy.window)]
     equal = _won_by(order, won, desk.policy)
     if len(equal) == 1 and order.total.minor <= desk.policy.max_auto_amount:
-        return Link(
-            order.id,
-            equal[0].lead_id,
-            Tier.CONTACT,
-            f"the buyer's e-mail is that of the deal's contact; of the deals won there around the payment, it is the "
-            f"only one at that price; {_price_words(order, equal[0], desk.policy)}",
+        words = (
+            "of the deals won there around the payment, it is the only one at that price; "
+            f"{_price_words(order, equal[0], desk.policy)}"
         )
+        return _link(order, equal[0], words)
     if won:
         several = {
             0: "won deals, none made before the payment and with the price paid",
@@ -81,6 +78,13 @@ def _among_closed(order: Order, deals: Sequence[Deal], desk: Desk) -> Verdict:
     if lost := [d for d in deals if d.status_id == LOST_STATUS_ID]:
         return _review(order, lost, "the buyer's contact has only deals that were marked lost", desk)
     return None
+
+
+def _link(order: Order, deal: Deal, words: str) -> Link:
+    """The link, with a text that is kept once for all orders of which the same can be said."""
+    return Link(
+        order.id, deal.lead_id, Tier.CONTACT, intern(f"the buyer's e-mail is that of the deal's contact; {words}")
+    )
 
 
 def _price_words(order: Order, deal: Deal, policy: Policy) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 
@@ -18,6 +18,7 @@ from dealsync.core.drift import drifts, since_when, stuck, surely_never_paid
 from dealsync.core.facts import Fact
 from dealsync.core.focus import Focus, narrowed
 from dealsync.core.match import Matches, match
+from dealsync.core.models import Deal
 from dealsync.core.paid_links import through_older_links
 from dealsync.core.payments import in_scope, money_came
 from dealsync.core.plan import (
@@ -33,7 +34,7 @@ from dealsync.core.plan import (
     in_order,
 )
 from dealsync.core.policy import Policy
-from dealsync.core.rows import rows_of
+from dealsync.core.rows import ById, rows_of, slices
 from dealsync.core.rules import decide
 from dealsync.core.sales import SALE_KEYS, counted, wanted_fields
 from dealsync.core.self_serve import self_serve
@@ -45,7 +46,8 @@ changes a deal's state is always planned anew, from today's facts."""
 HANG_ON = (Kind.TAG, Kind.UNTAG, Kind.NOTE, Kind.TASK)
 """What hangs on a deal, and goes along when it is merged into another one."""
 ON_DEALS = (Kind.CLOSE, Kind.ATTENTION, Kind.PRICE, Kind.FIELDS, *HANG_ON)
-T = TypeVar("T")
+AT_ONCE = 2_000
+"""Rows that differ which are objects at the same time: after an outage, or at first, that may be all."""
 
 
 def make_plan(
@@ -142,63 +144,66 @@ def _cases(rows: Stand, tables: Tables, ground: Ground) -> Iterator[Case]:
 
 
 def _sale_cases(sales: pd.DataFrame, tables: Tables, ground: Ground) -> Iterator[Case]:
-    orders = _by_id(tables.orders, "order_id", sales["order_id"], order_of)
-    deals = _by_id(tables.deals, "lead_id", sales["lead_id"], deal_of)
+    orders, deals = ById(tables.orders, "order_id", order_of), ById(tables.deals, "lead_id", deal_of)
     older = through_older_links(sales, tables)
     columns = ["order_id", "lead_id", "evidence", "first_order_id", "changed_at"]
-    wanted = rows_of(wanted_fields(sales)[list(SALE_KEYS)])
-    for row, values in zip(rows_of(sales[columns]), wanted, strict=True):
-        yield Case(
-            ground,
-            deals[row.lead_id],
-            str(row.evidence),
-            order=orders[row.order_id],
-            first_order_id=str(row.first_order_id),
-            wanted=dict(zip(SALE_KEYS, values, strict=True)),
-            changed_at=time_of(row.changed_at),
-            through_older_link=row.order_id in older,
-        )
+    for part in slices(sales, AT_ONCE):
+        order, deal = orders.of(part["order_id"]), deals.of(part["lead_id"])
+        wanted = rows_of(wanted_fields(part)[list(SALE_KEYS)])
+        for row, values in zip(rows_of(part[columns]), wanted, strict=True):
+            yield Case(
+                ground,
+                deal[row.lead_id],
+                str(row.evidence),
+                order=order[row.order_id],
+                first_order_id=str(row.first_order_id),
+                wanted=dict(zip(SALE_KEYS, values, strict=True)),
+                changed_at=time_of(row.changed_at),
+                through_older_link=row.order_id in older,
+            )
 
 
 def _later_cases(later: pd.DataFrame, rows: Stand, tables: Tables, ground: Ground) -> Iterator[Case]:
     """Subscriptions, or renewals with their subscriptions."""
     if later.empty:
         return
-    orders = _by_id(tables.orders, "order_id", later["order_id"], order_of)
-    deals = _by_id(tables.deals, "lead_id", later["lead_id"], deal_of)
-    subscriptions = _by_id(tables.subscriptions, "subscription_id", later["subscription_id"], subscription_of)
+    orders, deals = ById(tables.orders, "order_id", order_of), ById(tables.deals, "lead_id", deal_of)
+    subscriptions = ById(tables.subscriptions, "subscription_id", subscription_of)
     paid = rows.renewals[rows.renewals["subscription_id"].isin(later["subscription_id"])]
     last_paid = paid.groupby("subscription_id")["created_at"].max()
     sales = rows.sales[rows.sales["order_id"].isin(later["order_id"])]
     firsts = dict(zip(sales["order_id"], sales["first_order_id"], strict=True))
     are_invoices = "invoice_id" in later
+    for part in slices(later, AT_ONCE):
+        order, subscription = orders.of(part["order_id"]), subscriptions.of(part["subscription_id"])
+        deal = _with_people(deals.of(part["lead_id"]), tables, ground)
+        for row in rows_of(part):
+            at = last_paid.get(row.subscription_id)
+            yield Case(
+                ground,
+                deal[row.lead_id],
+                str(row.evidence),
+                order=order[row.order_id],
+                first_order_id=str(firsts[row.order_id]),
+                subscription=subscription[row.subscription_id],
+                invoice=invoice_of(row) if are_invoices else None,
+                last_paid_at=None if at is None else at.to_pydatetime(),
+            )
+
+
+def _with_people(deals: dict[int, Deal], tables: Tables, ground: Ground) -> dict[int, Deal]:
+    """The deals, with their contacts where a renewal gets a deal of its own."""
     if ground.policy.renewal_deals:
         people = tables.lead_contacts[tables.lead_contacts["lead_id"].isin(deals)].sort_values("contact_id")
         for lead_id, contact_id in zip(people["lead_id"], people["contact_id"], strict=True):
             deals[lead_id] = replace(deals[lead_id], contact_ids=(*deals[lead_id].contact_ids, int(contact_id)))
-    for row in rows_of(later):
-        at = last_paid.get(row.subscription_id)
-        yield Case(
-            ground,
-            deals[row.lead_id],
-            str(row.evidence),
-            order=orders[row.order_id],
-            first_order_id=str(firsts[row.order_id]),
-            subscription=subscriptions[row.subscription_id],
-            invoice=invoice_of(row) if are_invoices else None,
-            last_paid_at=None if at is None else at.to_pydatetime(),
-        )
-
-
-def _by_id(table: pd.DataFrame, column: str, ids: pd.Series, build: Callable[[Any], T]) -> dict[Any, T]:
-    rows = table[table[column].isin(ids)] if len(ids) else table[:0]
-    return {getattr(row, column): build(row) for row in rows_of(rows)}
+    return deals
 
 
 def _questions(reviews: Iterable[Review], tables: Tables, ground: Ground) -> Iterator[Alarm]:
     """One task a review, on the likeliest deal for its owner; on no deal, for the default owner, if none is known."""
     asked, policy = list(reviews), ground.policy
-    orders = _by_id(tables.orders, "order_id", pd.Series([r.order_id for r in asked], dtype="str"), order_of)
+    orders = ById(tables.orders, "order_id", order_of).of(pd.Series([r.order_id for r in asked], dtype="str"))
     deals = deals_of((r.details[0].lead_id for r in asked if r.details), tables.deals)
     for review in asked:
         order, deal = orders[review.order_id], deals.get(review.details[0].lead_id) if review.details else None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pandas as pd
+
+T = TypeVar("T")
 
 
 def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
@@ -18,8 +20,32 @@ def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
     """
     if frame.empty:
         return iter(())
-    columns = (column for _, column in frame.items())
+    columns = (_values(column) for _, column in frame.items())
     return map(_row(tuple(frame.columns))._make, zip(*columns, strict=True))
+
+
+def _values(column: pd.Series) -> Iterable[Any]:
+    """The values of a column. A column of texts hands them out one by one, each at the price of a look-up."""
+    return column.to_numpy(dtype="object") if isinstance(column.dtype, pd.StringDtype) else column
+
+
+class ById(Generic[T]):
+    """What the rows of a table hold, by their ids, built when it is asked for: not all of it fits at once."""
+
+    def __init__(self, table: pd.DataFrame, column: str, build: Callable[[Any], T]) -> None:
+        self._table, self._column, self._build = table, column, build
+        self._places = pd.Index(table[column])
+
+    def of(self, ids: pd.Series) -> dict[Any, T]:
+        """Return what there is of these ids."""
+        places = self._places.get_indexer(pd.Index(ids.unique()))
+        rows = self._table.take(places[places >= 0])
+        return {getattr(row, self._column): self._build(row) for row in rows_of(rows)}
+
+
+def slices(frame: pd.DataFrame, size: int) -> Iterator[pd.DataFrame]:
+    """Yield the rows in order, up to `size` at a time."""
+    return (frame.iloc[start : start + size] for start in range(0, len(frame), size))
 
 
 def where(frame: pd.DataFrame, mask: pd.Series) -> pd.DataFrame:

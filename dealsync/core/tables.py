@@ -271,6 +271,8 @@ def _text(value: Any) -> str | None:
 
 def time_of(value: Any) -> datetime | None:
     """Return a time of a frame; None where it is absent."""
+    if isinstance(value, datetime) and value is not pd.NaT:
+        return value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
     return None if value is None or pd.isna(value) else pd.Timestamp(value).to_pydatetime()
 
 

@@ -128,6 +128,7 @@ def test_budget__of_a_deep_run_is_every_page_once(large: Accounts) -> None:
     assert asked == Counter(sizes(large)) + refunded + Counter(NAMES | {"lemonsqueezy GET /v1/checkouts": 1})
 
 
+@pytest.mark.usefixtures("caught_up")
 def test_budget__nothing_is_asked_twice_in_a_run(large: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
     questions: Counter[tuple[str, str]] = Counter()
     send = httpx.AsyncClient.request

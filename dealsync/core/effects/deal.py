@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from dealsync.core.cases import Case, Outcome, act, refuse, seen
 from dealsync.core.conflicts import (
     closed_lost_stays,
@@ -15,6 +17,8 @@ from dealsync.core.models import WON_STATUS_ID
 from dealsync.core.plan import DealChange, Kind
 from dealsync.core.products import rule_for
 
+WON = {"status_id": str(WON_STATUS_ID)}
+
 
 def close(case: Case) -> list[Outcome]:
     """Won, in the deal's own pipeline; but not out of the attention status that dealsync moved it to."""
@@ -26,7 +30,7 @@ def close(case: Case) -> list[Outcome]:
 
 def won_already(case: Case) -> list[Outcome]:
     """The deal is won: remember it, so that a later move is known to be a person's."""
-    return seen(case, {"status_id": str(WON_STATUS_ID)})
+    return seen(case, WON)
 
 
 def close_if_reopened(case: Case) -> list[Outcome]:
@@ -58,22 +62,28 @@ def price(case: Case) -> list[Outcome]:
     paid, asked = case.policy.price_of(case.order), case.deal.price
     wanted = paid.units(case.policy.price_digits)
     if asked == wanted:
-        return seen(case, {"price": str(asked)})
+        return seen(case, _asked(asked))
     if (why := person_moved_it(case.deal, "price", str(asked))) is not None:
         return refuse(case, "person_moved_it", why, "price")
     reason = f"{paid.major} {paid.currency} was paid, the deal asked {asked}"
     return act(case, "price", Kind.PRICE, reason, DealChange(price=wanted))
 
 
+@lru_cache(maxsize=4096)
+def _asked(price: int) -> dict[str, str]:
+    """A price that was seen, once for all deals that have it."""
+    return {"price": str(price)}
+
+
 def fill(case: Case) -> list[Outcome]:
     """The LS fields of the sale, as far as they differ from what the deal holds."""
     if not case.is_first:
         return []
-    stored, outcomes, differing = case.deal.fields, list[Outcome](), dict[str, str]()
+    stored, outcomes, differing, right = case.deal.fields, list[Outcome](), dict[str, str](), dict[str, str]()
     for key, value in case.wanted.items():
         held = stored.get(key, "")
         if held == value:
-            outcomes += seen(case, {key: value}) if value else []
+            right |= {key: value} if value else {}
         elif (why := null_never_overwrites(held, value)) is not None:
             outcomes += refuse(case, "null_never_overwrites", f"the LS field {key}: {why}", key)
         elif (why := person_moved_it(case.deal, key, held)) is not None:
@@ -82,6 +92,7 @@ def fill(case: Case) -> list[Outcome]:
             outcomes += refuse(case, "not_our_field", why, key)
         else:
             differing[key] = value
+    outcomes += seen(case, right)
     if not differing:
         return outcomes
     # The same step may be due again later: a subscription is past due, active, and past due once more.
