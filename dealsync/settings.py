@@ -52,9 +52,12 @@ from dealsync.ledger.slots import PaceState, SharedSlots, limit_name, open_machi
 from dealsync.ledger.tokens import Tokens
 from dealsync.mail.send import Postman
 
-AT_ONCE_OF, KEPT_OF = 7, 56
-"""Of a minute's requests to Lemon Squeezy a seventh may leave together, more than a run of a small account asks for; a
-56th is kept for a webhook's work that comes when the others are used up."""
+AT_ONCE_OF, KEPT_OF = 14, 56
+"""Of a minute's requests to Lemon Squeezy a 14th may leave together: 20 of 280, so that even those who lost count of
+the minute before, as their file is gone or a clock was set, stay within its 300. A 56th is kept for a webhook's work
+that comes when the others are used up."""
+IN_THE_AIR = 10
+"""Requests to Lemon Squeezy that may be under way at the same time."""
 INSTEAD = "instead"
 """Type of the error of a setting that is missing, but that others could stand in for."""
 ABSENT = ("missing", INSTEAD)
@@ -402,7 +405,14 @@ def lemon_squeezy_rate(environment: Environment) -> Rate:
     if not LS_MINUTE_COUNTS_AS_A_WHOLE:
         return Rate(in_a_minute / 60)
     at_once, kept = in_a_minute // AT_ONCE_OF, in_a_minute // KEPT_OF
-    return Rate(in_a_minute / 60, at_once=max(at_once, 1), most=in_a_minute, window_s=60.0, kept_for_urgent=kept)
+    return Rate(
+        in_a_minute / 60,
+        at_once=max(at_once, 1),
+        most=in_a_minute,
+        window_s=60.0,
+        kept_for_urgent=kept,
+        in_the_air=IN_THE_AIR,
+    )
 
 
 def build_postman(environment: Environment) -> Postman:

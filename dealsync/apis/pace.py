@@ -17,6 +17,9 @@ from dealsync.errors import Banned, Unreachable
 LONGEST_YIELD_S = 5.0
 """How long work that can wait lets urgent work pass; then it takes its turn all the same."""
 
+LONGEST_CROWD_S = 30.0
+"""How long it leaves what is kept for urgent work; then it takes of that."""
+
 
 class Slots(Protocol):
     """Hands out turns to everybody who shares one limit."""
@@ -73,11 +76,21 @@ class Pace:
                 yielded_s += reserved.wait_s
                 continue
             # A turn that was waited for can have been overtaken by a 429 or a ban.
-            while not (taken := await self._slots.take_off(urgent=self._urgent)).granted and not taken.held:
-                await self._wait(taken)
-            self._stop_if_blocked(self._blocked)
+            taken = await self._take_off()
             if taken.granted:
                 return taken.flight
+
+    async def _take_off(self) -> Turn:
+        """Take the turn that has come, as soon as there is room for it; it is refused if the API asked to wait."""
+        waited_s = 0.0
+        while True:
+            taken = await self._slots.take_off(urgent=self._urgent or waited_s > LONGEST_CROWD_S)
+            if not taken.granted and not taken.held:
+                await self._wait(taken)
+                waited_s += taken.wait_s
+                continue
+            self._stop_if_blocked(self._blocked)
+            return taken
 
     async def _wait(self, turn: Turn) -> None:
         self._stop_if_blocked(turn.blocked)

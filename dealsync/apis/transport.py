@@ -120,6 +120,7 @@ class Transport:
         self.api = api
         self.requests: Counter[str] = Counter()
         self.heard: Heard | None = None
+        self.answer_s = 0.0  # how long the latest answer took
         self._auth = auth
         self._pace = pace
         self._read_error = read_error
@@ -194,7 +195,7 @@ class Transport:
             except (httpx.RequestError, asyncio.IncompleteReadError, TimeoutError) as error:
                 log.warning("%s %s %s: no answer (%s)", self.api, method, path, type(error).__name__)
                 raise _TryAgain(f"no answer ({type(error).__name__})") from error
-        took_s = asyncio.get_running_loop().time() - began_s
+        self.answer_s = took_s = asyncio.get_running_loop().time() - began_s
         if (said := _moment(response.headers.get("date", ""))) is not None:
             self.heard = Heard(said, time.monotonic())
         level = logging.DEBUG if response.is_success else logging.WARNING

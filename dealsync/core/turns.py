@@ -15,8 +15,9 @@ class Rate:
     """How fast an API may be asked, by all processes together.
 
     Turns come `per_second`, after a pause up to `at_once` of them together. Never do more than `most` requests count
-    in any `window_s` seconds; None where the spacing keeps far enough from what the API bears. The last few of `most`
-    are kept for urgent work.
+    in any `window_s` seconds, None where the spacing keeps far enough from what the API bears; the last few of them
+    are kept for urgent work. No more than `in_the_air` are under way: who is answered that little is left of the limit
+    can still hold the others back.
     """
 
     per_second: float
@@ -24,6 +25,7 @@ class Rate:
     most: int | None = None
     window_s: float = 1.0
     kept_for_urgent: int = 0
+    in_the_air: int | None = None
 
     def most_for(self, *, urgent: bool) -> int | None:
         """How many requests may count in a window when one more wants to leave."""

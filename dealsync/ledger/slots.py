@@ -146,7 +146,7 @@ class SharedSlots:
         with ExitStack() as transactions:
             open_rows = [(row, transactions.enter_context(row.begin())) for row in self._rows()]
             for row, db in open_rows:
-                if wait := row.crowded_for(db, most):
+                if wait := row.crowded_for(db, most, self._rate.in_the_air):
                     return Turn(wait / SECOND, granted=False)
             for row, db in open_rows:
                 row.take_off(db, flight)
@@ -207,15 +207,19 @@ class _Row:
         turn = self._greatest(PaceRow.last_turn, self._now() + round(wait_s * SECOND))
         db.execute(update(PaceRow).where(PaceRow.name == self._name).values(last_turn=turn))
 
-    def crowded_for(self, db: Connection, most: int) -> int:
-        """How long to wait before asking again, because as many requests as the API bears may count there now."""
+    def crowded_for(self, db: Connection, most: int, in_the_air: int | None) -> int:
+        """How long to wait before asking again, because as many requests as the API bears may count there now, or as
+        many as may be are under way."""
         self.take(db)
         now, flight = self._now(), FlightRow
         gone = or_(flight.until <= now, flight.until > now + 2 * (LONGEST_FLIGHT + self._window))
         db.execute(delete(flight).where(flight.name == self._name, gone))
-        query = select(func.count(), func.min(flight.until) - now).where(flight.name == self._name)
-        count, left = db.execute(query).one()
-        return min(max(left, SECOND // 200), self._window // 20) if count >= most else 0
+        under_way = func.sum(case((flight.until > now + self._window, 1), else_=0))
+        query = select(func.count(), under_way, func.min(flight.until) - now).where(flight.name == self._name)
+        count, flying, left = db.execute(query).one()
+        if count >= most:
+            return int(min(max(left, SECOND // 200), self._window // 20))
+        return SECOND // 50 if in_the_air is not None and (flying or 0) >= in_the_air else 0
 
     def take_off(self, db: Connection, flight: str) -> None:
         """Count a request until it lands; one whose process dies counts until it must be over."""

@@ -96,7 +96,7 @@ def test_tags__name_every_store_and_the_mode(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(
     ("in_a_minute", "at_once", "kept"),
-    [(None, 40, 5), ("300", 42, 5), ("6", 1, 0), ("1", 1, 0)],
+    [(None, 20, 5), ("300", 21, 5), ("6", 1, 0), ("1", 1, 0)],
 )
 def test_lemon_squeezy__is_asked_at_once_up_to_a_part_of_its_minute(
     monkeypatch: pytest.MonkeyPatch, in_a_minute: str | None, at_once: int, kept: int
@@ -104,7 +104,7 @@ def test_lemon_squeezy__is_asked_at_once_up_to_a_part_of_its_minute(
     if in_a_minute:
         monkeypatch.setenv("LEMON_SQUEEZY_REQUESTS_PER_MINUTE", in_a_minute)
     most = int(in_a_minute or 280)
-    expected = Rate(most / 60, at_once=at_once, most=most, window_s=60.0, kept_for_urgent=kept)
+    expected = Rate(most / 60, at_once=at_once, most=most, window_s=60.0, kept_for_urgent=kept, in_the_air=10)
     assert lemon_squeezy_rate(load_environment()) == expected
 
 

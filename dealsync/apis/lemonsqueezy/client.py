@@ -337,7 +337,7 @@ class LemonSqueezy:
             told.update(refused.reasons)
             return part
 
-        return Walk(read, kind.path)
+        return Walk(read, kind.path, lambda: self._transport.answer_s)
 
 
 def _path_of(kind: _Kind[Any], object_id: str) -> str:

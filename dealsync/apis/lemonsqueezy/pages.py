@@ -22,7 +22,10 @@ ABREAST = 6
 """Pages that are under way at the same time. The transport spaces them; this hides how long an answer takes."""
 ABREAST_FROM = 20
 """Pages of a list from which on they are read side by side. Side by side costs one request more, to see that nothing
-vanished: a twentieth at most. A shorter list has little to win: the rate spaces requests by a fifth of a second."""
+vanished: a twentieth at most. A shorter list has little to win as long as answers come quickly."""
+SLOW_S, SLOW_FROM = 0.4, 5
+"""How long an answer takes that is waited for rather than the rate, and the pages from which on it is worth a request
+to wait for several at once."""
 PATIENCE = 20
 """How often a walk starts anew at a place where rows vanish, before it gives up."""
 
@@ -75,6 +78,7 @@ class Walk(Generic[Row]):
 
     read: Callable[[int], Awaitable[Part[Row]]]
     path: str  # for messages
+    answer_s: Callable[[], float] = lambda: 0.0  # how long the latest answer took
     _versions: dict[str, tuple[datetime, int]] = field(default_factory=dict)
 
     async def in_order(
@@ -91,12 +95,12 @@ class Walk(Generic[Row]):
                     return
 
     async def whole(self) -> AsyncGenerator[Page[Row]]:
-        """Yield every page: those of a long list side by side, which is told only by the speed.
+        """Yield every page: those of a long list, or where answers are slow, side by side: told only by the speed.
 
         Promises what it does for a list that takes in rows at its top alone. Raises as `in_order`.
         """
         first = await self.read(1)
-        cover = _cover(first) if first.last >= ABREAST_FROM else None
+        cover = _cover(first) if first.last >= (SLOW_FROM if self.answer_s() > SLOW_S else ABREAST_FROM) else None
         async with aclosing(self._abreast(first, cover) if cover else self._parts(first)) as parts:
             async for part in parts:
                 yield self._news(part)

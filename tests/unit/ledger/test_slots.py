@@ -308,6 +308,39 @@ def test_window__keeps_room_for_urgent_work(engine: Engine, machine: Engine) -> 
     assert [asyncio.run(taken(urgent=urgent)) for urgent in (False, True, False)] == [3, 2, 0]
 
 
+def test_window__is_not_left_to_urgent_work_for_ever(
+    engine: Engine, machine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "LONGEST_CROWD_S", 0.2)
+    rate = Rate(1000.0, most=2, window_s=4.0, kept_for_urgent=1)
+    slots = SharedSlots(NAME, rate, database=engine, machine=machine)
+    asyncio.run(take(slots))
+    began_s = time.monotonic()
+    asyncio.run(take(slots))
+    assert 0.2 < time.monotonic() - began_s < 3.0
+
+
+def test_flights__under_way_are_no_more_than_can_be_held_back(engine: Engine, machine: Engine) -> None:
+    """Who is told that little is left of a limit lets the others wait: as long as they have not left, too."""
+    rate = Rate(1000.0, at_once=9, most=100, window_s=60.0, in_the_air=3)
+    slots = SharedSlots(NAME, rate, database=engine, machine=machine)
+    under_way: list[int] = []
+
+    async def one(turns: Pace) -> None:
+        async with turns.turn():
+            under_way.append(1)
+            most.append(len(under_way))
+            await asyncio.sleep(0.05)
+            under_way.pop()
+
+    async def story() -> None:
+        await asyncio.gather(*(one(Pace("lemon_squeezy", slots)) for _ in range(9)))
+
+    most: list[int] = []
+    asyncio.run(story())
+    assert (len(most), max(most)) == (9, 3)
+
+
 def test_turns__go_on_when_somebody_cleared_the_table(slots: SharedSlots, engine: Engine, machine: Engine) -> None:
     reserve(slots)
     for where in (engine, machine):

@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
 
 from dealsync.errors import DatabaseError
+from dealsync.ledger import revisions
 from dealsync.ledger.database import connect, open_database, standing
 from dealsync.ledger.revisions import MIGRATIONS, newest
 
@@ -68,6 +69,25 @@ def test_schema__that_a_newer_program_made_is_refused_in_one_line_and_stays(tmp_
     assert "\n" not in str(no.value)
     assert standing(made).present == "9999"
     made.dispose()
+
+
+def test_schema__that_claims_two_revisions_is_refused_in_one_line(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'two.db'}"
+    made = open_database(url)
+    with made.begin() as db:
+        db.execute(text("INSERT INTO alembic_version VALUES ('0009')"))
+    with pytest.raises(DatabaseError, match=r"two\.db cannot be used: its table alembic_version names several"):
+        open_database(url)
+    made.dispose()
+
+
+def test_newest__of_an_installation_without_its_steps_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revisions, "MIGRATIONS", tmp_path)
+    newest.cache_clear()
+    with pytest.raises(DatabaseError, match="install it anew"):
+        open_database(f"sqlite:///{tmp_path / 'any.db'}")
 
 
 def test_newest__is_the_last_step_that_alembic_knows() -> None:

@@ -1,5 +1,6 @@
 """What is asked, what is sent, and what odd answers come to: rows are read all the same, and every walk ends."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -247,6 +248,33 @@ def test_orders__since_a_time_ask_for_no_page_behind_it(
 
 
 # --- one object ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer_s", "last", "asked", "seconds"),
+    [
+        (0.01, 8, 8, 0.1),
+        (1.0, 8, 9, 4.2),  # the first page, seven in two rows, and the first again
+        (1.0, 4, 4, 4.2),  # too few to be worth one more
+    ],
+)
+def test_orders__are_read_side_by_side_where_answers_are_slow(
+    monkeypatch: pytest.MonkeyPatch, answer_s: float, last: int, asked: int, seconds: float
+) -> None:
+    monkeypatch.setattr("tests.unit.apis.wire.ANSWER_S", answer_s)
+    meta = {"page": {"lastPage": last, "total": last * 2}}
+    numbers = [*range(1, last + 1), *([1] if asked > last else [])]
+    rows = (orders_from(1000 - 2 * number, 2) for number in numbers)
+    wire = connect(monkeypatch, *(body(page, meta=meta) for page in rows))
+
+    async def story(client: LemonSqueezy) -> tuple[int, float]:
+        began_s = asyncio.get_running_loop().time()
+        found = await all_of(client.orders(STORE_ID))
+        return len(found), asyncio.get_running_loop().time() - began_s
+
+    found, took_s = told(story)
+    assert (found, len(wire.requests)) == (2 * last, asked)
+    assert took_s < seconds
 
 
 def test_order__by_id_is_that_order(monkeypatch: pytest.MonkeyPatch) -> None:
