@@ -51,11 +51,14 @@ async def open_checkouts(run: Run, actions: Sequence[Action]) -> list[Outcome]:
 
 async def _ensure_mode(run: Run) -> None:
     """A link of the other mode would take no money, or real money for a trial."""
+    if run.key_is_right:
+        return
     if await run.lemon_squeezy.key_is_test_mode() != run.directory.policy.test_mode:
         raise ConfigError(
             "LEMON_SQUEEZY_API_KEY is a key of the other mode (test or live) than DEALSYNC_MODE: no checkout was "
             "opened. Correct one of them"
         )
+    run.key_is_right = True
 
 
 async def _open_one(run: Run, action: Action, wish: CheckoutWish, became: dict[str, Outcome]) -> None:

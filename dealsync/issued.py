@@ -43,6 +43,7 @@ class Issued:
     is_done: bool = False
     attempts: Counter[str] = field(default_factory=Counter)  # by key
     stores_read: set[str] = field(default_factory=set)  # stores whose checkouts are known
+    key_is_right: bool = False  # see `Run.key_is_right`
     currencies: Mapping[str, str] | None = None  # of the stores, where they are needed
     verdicts: dict[int, Verdict] = field(default_factory=dict)  # by deal, as the latest plan has it
     outcomes: dict[str, Outcome] = field(default_factory=dict)

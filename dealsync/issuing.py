@@ -69,7 +69,9 @@ async def open_slice(settings: Settings, issued: Issued, progress: Progress) -> 
     async with open_run(
         "issue-checkouts", settings=settings, progress=progress, urgent=is_urgent, account_age=ACCOUNT_AGE
     ) as run:
+        run.key_is_right = issued.key_is_right
         yield run
+        issued.key_is_right = run.key_is_right
 
 
 async def read_waiting(run: Run, issued: Issued) -> None:

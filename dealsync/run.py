@@ -60,6 +60,7 @@ class Run:
         self.entries_read: set[int] = set()  # deals whose coming into their status was looked up
         self.held = 0  # changes that wait for a person's approval
         self.lists_read = False  # of deals and contacts, as far as they had changed
+        self.key_is_right = False  # of the mode that is configured: it was asked
         self.steps = Steps()  # how far its long parts are, for whoever watches
 
     def anew(self) -> Run:

@@ -924,3 +924,15 @@ def test_mail__full_mailboxes_hold_up_nobody_elses_letter(
         issued()
         issued()
     assert [envelope.rcpt_tos for envelope in server.taken] == [["ann@example.com"]]
+
+
+def test_checkouts__of_several_slices_ask_once_for_the_mode_of_the_key(
+    accounts: Accounts, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(issuing, "SLICE", 2)
+    for number in range(5):
+        deal(accounts, contact={"name": f"Buyer {number}", "email": f"buyer{number}@example.com"})
+    accounts.control("requests/reset")
+    issued()
+    counts = accounts.requests()["counts"]
+    assert (counts["lemonsqueezy GET /v1/users/me"], counts["lemonsqueezy POST /v1/checkouts"]) == (1, 5)

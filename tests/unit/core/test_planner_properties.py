@@ -196,6 +196,15 @@ def test_plan__looking_at_every_row_finds_no_more_than_looking_at_those_that_dif
 
 
 @costly(10)
+@given(worlds(), st.integers(1, 3))
+def test_plan__does_not_depend_on_how_many_rows_are_objects_at_once(world: World, at_once: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planner, "AT_ONCE", at_once)
+        piecemeal = plan_of(world)
+    assert piecemeal == plan_of(world)
+
+
+@costly(10)
 @given(worlds())
 def test_plan__test_orders_change_nothing(world: World) -> None:
     live = replace(world, orders=tuple(o for o in world.orders if not o.test_mode))
