@@ -101,7 +101,9 @@ async def _read_what_is_missing(run: Run, plan: Plan) -> bool:
 
 async def _read_entries_asked_for_anyway(run: Run) -> None:
     """Read what every plan about everything would ask for, so that none is made in vain."""
-    entries = since_when(run.store.mirror.deals(), run.directory.policy, run.started_at) - run.entries_read
+    policy = run.directory.policy
+    waiting = run.store.mirror.deals({status_id for _, status_id in policy.invoice_statuses})
+    entries = since_when(waiting, policy, run.started_at) - run.entries_read
     if entries:
         await read_entries(run, entries)
 

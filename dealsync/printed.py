@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from collections.abc import Mapping
@@ -13,8 +14,12 @@ AT_ONCE = 10_000
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print an object as it is put together: a long report as one text would take more memory than what it tells of."""
-    pieces = json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value)
+    """Print an object as it is put together: a long report as one text would take more memory than what it tells of.
+
+    Where standard output cannot hold every character, those that are not ASCII are escaped: it is the same to programs.
+    """
+    is_narrow = codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8"
+    pieces = json.JSONEncoder(indent=2, ensure_ascii=is_narrow).iterencode(value)
     while text := "".join(islice(pieces, AT_ONCE)):
         sys.stdout.write(text)
     sys.stdout.write("\n")

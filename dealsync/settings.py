@@ -53,11 +53,10 @@ from dealsync.ledger.tokens import Tokens
 from dealsync.mail.send import Postman
 
 AT_ONCE_OF, KEPT_OF = 14, 56
-"""Of a minute's requests to Lemon Squeezy a 14th may leave together: 20 of 280, so that even those who lost count of
-the minute before, as their file is gone or a clock was set, stay within its 300. A 56th is kept for a webhook's work
-that comes when the others are used up."""
+"""Of a minute's requests to Lemon Squeezy a 14th may leave together: 20 of 280, most of what a run of a small account
+asks for. A 56th is kept for a webhook's work that comes when the others are used up."""
 IN_THE_AIR = 10
-"""Requests to Lemon Squeezy that may be under way at the same time."""
+"""Requests to Lemon Squeezy that may be under way at the same time, but for urgent ones."""
 INSTEAD = "instead"
 """Type of the error of a setting that is missing, but that others could stand in for."""
 ABSENT = ("missing", INSTEAD)

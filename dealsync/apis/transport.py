@@ -11,7 +11,7 @@ import logging
 import re
 import ssl
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -39,6 +39,9 @@ ID = re.compile(r"/(?:[0-9]+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=/|$)
 """Ids in a path: digits, UUIDs of checkouts."""
 SCARCE, SPARING_S = 10, 0.5
 """With fewer requests than this left of a limit, each one missing costs everybody so many seconds."""
+
+LATEST = 3
+"""Answers that tell how slow an API is: one alone may have waited for us."""
 
 Refusal = Callable[[httpx.Response], tuple[str, dict[str, str]]]
 """Reads an error body: its words, and its words per request_id."""
@@ -120,7 +123,7 @@ class Transport:
         self.api = api
         self.requests: Counter[str] = Counter()
         self.heard: Heard | None = None
-        self.answer_s = 0.0  # how long the latest answer took
+        self._answers_s: deque[float] = deque(maxlen=LATEST)
         self._auth = auth
         self._pace = pace
         self._read_error = read_error
@@ -134,6 +137,11 @@ class Transport:
             headers={"User-Agent": f"dealsync/{__version__}", **(headers or {})},
             verify=_trusted(),
         )
+
+    @property
+    def answer_s(self) -> float:
+        """How long the quickest of the latest answers took, 0 before the first one."""
+        return min(self._answers_s, default=0.0)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -195,7 +203,8 @@ class Transport:
             except (httpx.RequestError, asyncio.IncompleteReadError, TimeoutError) as error:
                 log.warning("%s %s %s: no answer (%s)", self.api, method, path, type(error).__name__)
                 raise _TryAgain(f"no answer ({type(error).__name__})") from error
-        self.answer_s = took_s = asyncio.get_running_loop().time() - began_s
+        took_s = asyncio.get_running_loop().time() - began_s
+        self._answers_s.append(took_s)
         if (said := _moment(response.headers.get("date", ""))) is not None:
             self.heard = Heard(said, time.monotonic())
         level = logging.DEBUG if response.is_success else logging.WARNING

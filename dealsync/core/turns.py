@@ -16,8 +16,8 @@ class Rate:
 
     Turns come `per_second`, after a pause up to `at_once` of them together. Never do more than `most` requests count
     in any `window_s` seconds, None where the spacing keeps far enough from what the API bears; the last few of them
-    are kept for urgent work. No more than `in_the_air` are under way: who is answered that little is left of the limit
-    can still hold the others back.
+    are kept for urgent work. No more than `in_the_air` are under way, but for urgent ones: who is answered that little
+    is left of the limit can still hold the others back.
     """
 
     per_second: float

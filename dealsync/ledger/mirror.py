@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -284,9 +284,10 @@ class Mirror:
         """Return every subscription invoice seen."""
         return stored(self._engine, InvoiceRow, INVOICE_COLUMNS)
 
-    def deals(self) -> pd.DataFrame:
-        """Return every deal seen, deleted ones included."""
-        return stored(self._engine, DealRow, DEAL_COLUMNS)
+    def deals(self, status_ids: Collection[int] | None = None) -> pd.DataFrame:
+        """Return every deal seen, deleted ones included; given statuses, those that are in one of them."""
+        where = () if status_ids is None else (DealRow.status_id.in_(status_ids),)
+        return stored(self._engine, DealRow, DEAL_COLUMNS, *where)
 
     def lead_contacts(self) -> pd.DataFrame:
         """Return a row per deal and contact."""

@@ -61,6 +61,8 @@ LONGEST_QUEUE = 40
 """More turns than are ever reserved ahead: one further ahead was handed out before a clock was set back."""
 LONGEST_FLIGHT = 30 * SECOND
 """Longer than any request lasts before it times out."""
+SURELY_OVER = 20 * SECOND
+"""What left so long ago and was not told to have landed was its process's last: a request is given up before."""
 LONGEST_HOLD = 3600 * SECOND
 """More than an API can have asked for: a hold further ahead was noted before a clock was set back."""
 
@@ -146,7 +148,7 @@ class SharedSlots:
         with ExitStack() as transactions:
             open_rows = [(row, transactions.enter_context(row.begin())) for row in self._rows()]
             for row, db in open_rows:
-                if wait := row.crowded_for(db, most, self._rate.in_the_air):
+                if wait := row.crowded_for(db, most, None if urgent else self._rate.in_the_air):
                     return Turn(wait / SECOND, granted=False)
             for row, db in open_rows:
                 row.take_off(db, flight)
@@ -214,7 +216,8 @@ class _Row:
         now, flight = self._now(), FlightRow
         gone = or_(flight.until <= now, flight.until > now + 2 * (LONGEST_FLIGHT + self._window))
         db.execute(delete(flight).where(flight.name == self._name, gone))
-        under_way = func.sum(case((flight.until > now + self._window, 1), else_=0))
+        landing = now + LONGEST_FLIGHT + self._window
+        under_way = func.sum(case((flight.until.between(landing - SURELY_OVER, landing), 1), else_=0))
         query = select(func.count(), under_way, func.min(flight.until) - now).where(flight.name == self._name)
         count, flying, left = db.execute(query).one()
         if count >= most:

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from dealsync import printed
 from dealsync.printed import print_json
 from dealsync.terminal import with_progress
+from tests.cli.test_commands import clean_environment
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -30,6 +33,19 @@ def test_print_json__is_one_document_however_it_was_put_together(
     out = capsys.readouterr().out
     assert out == json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     assert json.loads(out) == value
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8", "utf-16"])
+def test_print_json__is_the_same_to_programs_whatever_standard_output_can_hold(encoding: str) -> None:
+    value = {"reason": "Zoë paid € 5 … Ω 支払い"}
+    code = f"from dealsync.printed import print_json\nprint_json({value!r})"
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-c", code],
+        env=clean_environment({"PYTHONIOENCODING": encoding}),
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(done.stdout.decode(encoding)) == value
 
 
 class Long:

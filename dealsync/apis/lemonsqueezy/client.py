@@ -163,8 +163,9 @@ class LemonSqueezy:
     def orders(self, store_id: str, *, since: datetime | None = None, first: int = 1) -> Pages[Order]:
         """Yield pages of orders, newest first: all of them, or no further back than those created at `since`.
 
-        An order that was there all the time is not missed, and comes twice only when it changed. Pages of a long list
-        are read side by side; with `since`, or from page `first`, one after the other: none is asked for in vain.
+        An order that was there all the time is not missed, and comes twice only when it changed. Pages of a long list,
+        and of a shorter one where answers are slow, are read side by side; with `since`, or from page `first`, one
+        after the other: none is asked for in vain.
         """
         return self._pages(ORDERS, since=since, first=first, store_id=store_id)
 

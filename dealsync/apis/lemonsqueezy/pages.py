@@ -78,7 +78,7 @@ class Walk(Generic[Row]):
 
     read: Callable[[int], Awaitable[Part[Row]]]
     path: str  # for messages
-    answer_s: Callable[[], float] = lambda: 0.0  # how long the latest answer took
+    answer_s: Callable[[], float] = lambda: 0.0  # how long answers take
     _versions: dict[str, tuple[datetime, int]] = field(default_factory=dict)
 
     async def in_order(

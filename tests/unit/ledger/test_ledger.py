@@ -29,7 +29,7 @@ from dealsync.ledger.mirror import Accepted, Mirror
 from dealsync.ledger.reviews import Reviews
 from dealsync.ledger.runs import LEASE, Runs, Watermark, utc_now
 from dealsync.ledger.tables import Base
-from tests.builders import NOW, WON, World, contact, deal, order, policy, subscription
+from tests.builders import INVOICE_SENT, NOW, WON, World, contact, deal, order, policy, subscription
 from tests.unit.ledger.locks import hold_lock
 
 LATER = NOW + timedelta(minutes=1)
@@ -133,6 +133,15 @@ def test_mirror__what_a_full_walk_did_not_see_is_absent_unless_it_is_younger(eng
     mirror.mark_deals_deleted({32})
     assert list(mirror.deals().query("is_deleted")["lead_id"]) == [32]
     assert mirror.absent_deals({31}, before=NOW - timedelta(minutes=5)) == set()
+
+
+def test_mirror__tells_the_deals_of_some_statuses_and_no_others(engine: Engine) -> None:
+    mirror = Mirror(engine)
+    mirror.keep_deals([deal(31, status_id=WON), deal(32, status_id=INVOICE_SENT), deal(33, status_id=INVOICE_SENT)])
+    mirror.mark_deals_deleted({33})
+    assert list(mirror.deals({INVOICE_SENT})["lead_id"]) == [32, 33]
+    assert mirror.deals(set()).dtypes.equals(mirror.deals().dtypes)
+    assert (len(mirror.deals(set())), len(mirror.deals())) == (0, 3)
 
 
 def test_mirror__an_absent_contact_is_no_buyers_any_more(engine: Engine) -> None:

@@ -69,6 +69,7 @@ HOT: dict[str, Callable[[Engine], object]] = {
     "what was seen": lambda e: Mirror(e).remember([Seen(31, {"price": "1"})]),
     "who moved deals": lambda e: Mirror(e).remember_entries({31: (NOW, 501)}),
     "deals as they stand": lambda e: Mirror(e).stands(LEADS),
+    "deals of stages": lambda e: Mirror(e).deals({1, 2}),
     "statuses of deals": lambda e: Mirror(e).placed(LEADS),
     "times of deals": lambda e: Mirror(e).updated_at(LEADS),
     "orders of subscriptions": lambda e: Mirror(e).parents("subscriptions", {"9"}),

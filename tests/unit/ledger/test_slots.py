@@ -14,7 +14,16 @@ from dealsync.core.turns import LONGEST_WAIT_S, RECOVERY_S, Rate, Turn
 from dealsync.errors import Banned, DatabaseError, Unreachable
 from dealsync.ledger.blocks import Blocks
 from dealsync.ledger.database import open_database
-from dealsync.ledger.slots import LONGEST_FLIGHT, SECOND, PaceState, SharedSlots, limit_name, open_machine, pace_state
+from dealsync.ledger.slots import (
+    LONGEST_FLIGHT,
+    SECOND,
+    SURELY_OVER,
+    PaceState,
+    SharedSlots,
+    limit_name,
+    open_machine,
+    pace_state,
+)
 from dealsync.ledger.tables import FlightRow, PaceRow
 
 NAME = "kommo"
@@ -339,6 +348,31 @@ def test_flights__under_way_are_no_more_than_can_be_held_back(engine: Engine, ma
     most: list[int] = []
     asyncio.run(story())
     assert (len(most), max(most)) == (9, 3)
+
+
+def test_flights__of_a_process_that_died_hold_nobody_back_for_long(engine: Engine, machine: Engine) -> None:
+    rate = Rate(1000.0, most=100, window_s=60.0, in_the_air=1)
+    slots = SharedSlots(NAME, rate, database=engine, machine=machine)
+    assert asyncio.run(slots.take_off(urgent=False)).granted, "and is never told to have landed"
+    assert not asyncio.run(slots.take_off(urgent=False)).granted
+    assert asyncio.run(slots.take_off(urgent=True)).granted, "a webhook's work need not wait for others' answers"
+    for where in (engine, machine):
+        with where.begin() as db:
+            db.execute(update(FlightRow).values(until=FlightRow.until - SURELY_OVER))
+    assert asyncio.run(slots.take_off(urgent=False)).granted
+
+
+@pytest.mark.parametrize("back_s", [2, 59, 3600])
+def test_flights__that_landed_are_not_under_way_again_when_a_clock_is_set_back(
+    engine: Engine, machine: Engine, back_s: int
+) -> None:
+    rate = Rate(1000.0, most=100, window_s=60.0, in_the_air=1)
+    slots = SharedSlots(NAME, rate, database=engine, machine=machine)
+    asyncio.run(take(slots))
+    for where in (engine, machine):
+        with where.begin() as db:
+            db.execute(update(FlightRow).values(until=FlightRow.until + back_s * SECOND))
+    assert asyncio.run(slots.take_off(urgent=False)).granted
 
 
 def test_turns__go_on_when_somebody_cleared_the_table(slots: SharedSlots, engine: Engine, machine: Engine) -> None:
