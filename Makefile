@@ -49,7 +49,7 @@ check: $(READY)  ## What CI runs: format, lint, types, contracts, tests
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.ready
 
-bench: $(READY) $(PEERS_READY)  ## Measure everything, print one table (about half an hour; ARGS="--markdown README.md")
+bench: $(READY) $(PEERS_READY)  ## Measure everything, print one table (about fifty minutes; ARGS="--markdown README.md")
 	@$(BIN)/python -m benchmarks --called "make bench" $(ARGS)
 
 bench-quick: $(READY) $(PEERS_READY)  ## The same without what is long (under three minutes)

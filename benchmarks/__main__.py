@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None, measure: Measure = in_own_proce
 
 
 def _marked(name: str) -> Path:
-    """Refuse a file that cannot take the table before half an hour is spent on it."""
+    """Refuse a file that cannot take the table before an hour is spent on it."""
     path = Path(name)
     try:
         put_between_markers(path.read_text(encoding="utf-8") if path.exists() else "", "")
