@@ -16,6 +16,7 @@ GROUPS = {
     "tests/flows/test_shown.py": "prefect-ui",
     "tests/flows/test_ui.py": "prefect-ui",
     "tests/chaos/test_chaos.py": "chaos",
+    "tests/flows/test_budget.py": "budget",  # they share large accounts
 }
 
 
