@@ -5,9 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # The lock names everything, so nothing is resolved again: an older pip takes a package that others want with extras for
 # another one, and refuses it or installs a newer version beside the lock. `pip check` proves that nothing is missing.
-# Tests go to whoever is free; those that share a server stay together, see tests/schedule.py. A third of their time they
-# wait for servers and clocks, so there is one process more than cores.
-TOGETHER = --numprocesses $(or $(JOBS),$(shell $(BIN)/python -c 'import os; print(os.cpu_count() + 1)')) --dist loadscope
+# Tests go to whoever is free; those that share a server stay together, see tests/schedule.py.
+TOGETHER := --numprocesses $(or $(JOBS),auto) --dist loadscope
 # Tests start many Pythons: each would compile everything anew, where the environment keeps it from being written.
 export PYTHONDONTWRITEBYTECODE :=
 

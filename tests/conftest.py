@@ -1,5 +1,6 @@
 """Settings of the whole test run, and the simulated accounts that stories are played on."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,12 @@ from tests.schedule import Together
 from tests.webhooks import Hooks
 
 load_profile()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than the cores that we may use: a third of their time tests wait for servers and clocks."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:

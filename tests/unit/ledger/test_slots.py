@@ -286,7 +286,7 @@ def test_urgent_work__gives_way_to_nobody_when_turns_come_together(saving: Share
 
 
 def test_window__holds_no_more_than_the_api_bears_however_turns_were_saved(engine: Engine, machine: Engine) -> None:
-    """Whatever was saved before, the sum of any window is kept; and each departure is as early as that allows."""
+    """Whatever was saved before, the sum of any window is kept."""
     rate = Rate(12.0, at_once=4, most=6, window_s=0.5)
     slots = SharedSlots(NAME, rate, database=engine, machine=machine)
     left: list[float] = []

@@ -247,9 +247,6 @@ def test_orders__since_a_time_ask_for_no_page_behind_it(
     assert {order.id for order in found if order.created_at >= since} == {str(n) for n in range(minute, 301)}
 
 
-# --- one object ------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("answer_s", "last", "asked", "seconds"),
     [
@@ -275,6 +272,9 @@ def test_orders__are_read_side_by_side_where_answers_are_slow(
     found, took_s = told(story)
     assert (found, len(wire.requests)) == (2 * last, asked)
     assert took_s < seconds
+
+
+# --- one object ------------------------------------------------------------------------------------------------
 
 
 def test_order__by_id_is_that_order(monkeypatch: pytest.MonkeyPatch) -> None:
